@@ -1,0 +1,99 @@
+"""What the doors share: options out of dataclasses, and errors on one line."""
+
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import tyro
+
+from flaxformer_mt import __version__
+from flaxformer_mt.config import did_you_mean
+from flaxformer_mt.errors import FlaxformerError, InputError
+from flaxformer_mt.training.devices import check_versions
+
+Options = TypeVar("Options")
+
+
+def parse(kind: type[Options], arguments: list[str], *, prog: str) -> Options:
+    """The options dataclass that the arguments describe.
+
+    Raises:
+      InputError: an unknown option, or a value that the dataclass refuses.
+      SystemExit: after --help.
+    """
+    complaint = io.StringIO()
+    try:
+        # tyro draws a box around what it has to say; a person gets one line.
+        with contextlib.redirect_stderr(complaint):
+            options, unknown = tyro.cli(
+                kind,
+                args=arguments,
+                prog=f"python -m flaxformer_mt.{prog}",
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise InputError(_one_line(complaint.getvalue())) from None
+    if unknown:
+        name = unknown[0].split("=")[0]
+        known = [f"--{option}" for option in option_names(kind)]
+        raise InputError(
+            f"unknown {'option' if name.startswith('-') else 'argument'} '{name}'"
+            f"{did_you_mean(name, known) or ': --help lists the options.'}"
+        )
+    return options
+
+
+def option_names(kind: type, prefix: str = "") -> Iterator[str]:
+    """The spelling of every option of a dataclass, nested ones with a dot."""
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        name = prefix + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from option_names(hints[field.name], f"{name}.")
+        else:
+            yield name
+
+
+def _one_line(boxed: str) -> str:
+    """The first paragraph inside tyro's box, without the box."""
+    body = re.split(r"\n│ ─", boxed)[0].split("\n", 1)[-1]
+    words = re.sub(r"[╭╮╰╯│─]", " ", body).split()
+    text = " ".join(words)
+    return re.sub(r"^Error parsing (--)?[\w.-]+: (?=[a-z_.]+ must)", "", text)
+
+
+def run_door(door: Callable[[list[str]], Any]) -> None:
+    """Runs a door on the command line's arguments and exits with its code.
+
+    What a person can mend is one line on stderr; `--debug` shows where it came from.
+    """
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    if "--version" in arguments:
+        print(f"flaxformer-mt {__version__}")
+        return
+    try:
+        check_versions()
+        door(arguments)
+    except FlaxformerError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader, as `| head`, has what it wanted. Python would complain once more
+        # when it flushes stdout at exit, so that is pointed elsewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None

@@ -1,0 +1,338 @@
+"""Every option of a run: frozen dataclasses, checked where they are made.
+
+The comment above a field is also its `--help` text. A `Config` is saved as
+`config.json` in the run folder and read back by `Config.from_dict`, which refuses
+names that it does not know.
+"""
+
+import dataclasses
+import difflib
+import math
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from flaxformer_mt.errors import InputError
+
+CONFIG_FORMAT = 1  # raised when a saved config needs translating to be read
+
+Normalization = Literal["auto", "persian", "basic", "none"]
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises InputError(message) unless the condition holds."""
+    if not condition:
+        raise InputError(message)
+
+
+def require_numbers(options: Any) -> None:
+    """Raises InputError if a number among the fields is NaN or infinite."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(
+                f"{field.name} must be a finite number; got {value}: give a number."
+            )
+
+
+def did_you_mean(name: str, known: typing.Iterable[str]) -> str:
+    """Returns "; did you mean 'x'?" for the nearest known name, or ""."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the sentence pairs come from and which of them are kept."""
+
+    # Source sentences, PATH[:PART]; PART is a member of a zip, a column number of a
+    # TSV (from 0) or a key of a JSONL; .gz opens by itself. Empty: the starter corpus.
+    src: str = ""
+    # Target sentences, PATH[:PART], in step with the source.
+    tgt: str = ""
+    # Language codes, kept in the run; they choose the normalisation where it is auto.
+    src_lang: str = ""
+    tgt_lang: str = ""
+    # Unicode rules of each side: basic (NFC, no invisible direction marks), persian
+    # (also Arabic letter forms to Persian ones), none, or auto (by the script).
+    src_normalize: Normalization = "auto"
+    tgt_normalize: Normalization = "auto"
+    # Fold both sides to lower case before anything else, as the tutorial does.
+    lowercase: bool = False
+    # Share of the pairs kept out of training, as groups that share a sentence.
+    validation_fraction: float = 0.05
+    test_fraction: float = 0.05
+    # Use only the first so many pairs that pass the filters; 0 uses all.
+    limit_pairs: int = 0
+    # Vocabulary files of one's own, a JSON list of tokens; pairs with a character that
+    # is not in them are dropped and counted. Empty: taken from the training pairs.
+    src_vocab: str = ""
+    tgt_vocab: str = ""
+    # How the special tokens are spelled in the saved vocabulary.
+    bos: str = "<SOS>"
+    pad: str = "<PAD>"
+    eos: str = "<EOS>"
+    unk: str = "<UNK>"
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(
+            bool(self.src) == bool(self.tgt),
+            "data.src and data.tgt belong together; got only data."
+            f"{'src' if self.src else 'tgt'}: give both, or neither for the starter "
+            "corpus.",
+        )
+        for name in ("validation_fraction", "test_fraction"):
+            value = getattr(self, name)
+            require(
+                0 <= value < 1,
+                f"data.{name} must be at least 0 and below 1; got {value}.",
+            )
+        require(
+            self.validation_fraction + self.test_fraction < 1,
+            "data.validation_fraction and data.test_fraction must leave pairs to train "
+            f"on; got {self.validation_fraction} + {self.test_fraction}.",
+        )
+        require(
+            self.limit_pairs >= 0,
+            f"data.limit_pairs must be 0 (all) or more; got {self.limit_pairs}.",
+        )
+        specials = (self.bos, self.pad, self.eos, self.unk)
+        require(
+            all(specials) and len(set(specials)) == len(specials),
+            "data.bos, data.pad, data.eos and data.unk must be four different, "
+            f"non-empty spellings; got {', '.join(map(repr, specials))}.",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes of the Transformer. Frozen, so that a model is a static jit argument."""
+
+    # Tokens that each side knows: set from the tokenizers, not by a person.
+    src_vocab_size: Annotated[int, tyro.conf.Suppress] = 0
+    tgt_vocab_size: Annotated[int, tyro.conf.Suppress] = 0
+    # Longest sentence, in tokens a side, specials included.
+    max_length: int = 128
+    # Width of the residual stream; a multiple of num_heads, and even.
+    d_model: int = 128
+    # Width inside the feed-forward layers.
+    d_ff: int = 512
+    # Attention heads.
+    num_heads: int = 4
+    # Layers of each stack.
+    num_encoder_layers: int = 2
+    num_decoder_layers: int = 2
+    # Share of activations set to 0 in training.
+    dropout_rate: float = 0.1
+    # LayerNorm after each residual sum (post, as in the tutorial) or before each
+    # sublayer (pre).
+    norm: Literal["pre", "post"] = "pre"
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        for name in (
+            *("d_model", "d_ff", "num_heads"),
+            *("num_encoder_layers", "num_decoder_layers"),
+        ):
+            value = getattr(self, name)
+            require(value >= 1, f"model.{name} must be at least 1; got {value}.")
+        for name in ("src_vocab_size", "tgt_vocab_size"):
+            value = getattr(self, name)
+            require(
+                value >= 0,
+                f"model.{name} must be 0 (from the tokenizer) or more; got {value}.",
+            )
+        require(
+            self.max_length >= 2,
+            "model.max_length must be at least 2, a token and EOS; "
+            f"got {self.max_length}.",
+        )
+        require(
+            self.d_model % self.num_heads == 0,
+            "model.d_model must be a multiple of model.num_heads; got "
+            f"d_model={self.d_model}, num_heads={self.num_heads}.",
+        )
+        require(
+            self.d_model % 2 == 0,
+            "model.d_model must be even, for pairs of sine and cosine; got "
+            f"{self.d_model}.",
+        )
+        require(
+            0 <= self.dropout_rate < 1,
+            "model.dropout_rate must be at least 0 and below 1; got "
+            f"{self.dropout_rate}.",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long and how fast to learn."""
+
+    # Length of the run: passes over the training pairs, updates, or minutes of wall
+    # time; give one of the three. None given: 24 epochs.
+    epochs: int = 0
+    steps: int = 0
+    minutes: float = 0.0
+    # Peak learning rate of Adam.
+    learning_rate: float = 1e-3
+    # How it moves after warm-up: constant, inverse_sqrt, cosine (down to 2% at the end
+    # of the run), or auto (cosine; inverse_sqrt where the end is given in minutes).
+    schedule: Literal["auto", "constant", "inverse_sqrt", "cosine"] = "auto"
+    # Updates in which the learning rate climbs from 0 to its peak.
+    warmup_steps: int = 200
+    # Decay of Adam's two moving averages.
+    adam_b1: float = 0.9
+    adam_b2: float = 0.98
+    # Share of the probability given to the other tokens in the training loss.
+    label_smoothing: float = 0.1
+    # Size of a batch: sentence pairs, or (where above 0) at most so many tokens a side,
+    # padding counted.
+    batch_sentences: int = 64
+    batch_tokens: int = 0
+    # Updates between validations; 0 validates after each epoch of at least 100.
+    validate_steps: int = 0
+    # Sentences translated and shown after a validation.
+    show_sentences: int = 3
+    # Updates in a row with a non-finite gradient after which the run stops.
+    max_bad_updates: int = 5
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        budgets = {n: getattr(self, n) for n in ("epochs", "steps", "minutes")}
+        for name, value in budgets.items():
+            require(value >= 0, f"train.{name} must be above 0; got {value}.")
+        given = [name for name, value in budgets.items() if value]
+        require(
+            len(given) <= 1,
+            "give one of train.epochs, train.steps and train.minutes; got "
+            + " and ".join(f"train.{name}={budgets[name]}" for name in given)
+            + ".",
+        )
+        require(
+            self.learning_rate > 0,
+            f"train.learning_rate must be above 0; got {self.learning_rate}.",
+        )
+        for name in ("adam_b1", "adam_b2", "label_smoothing"):
+            value = getattr(self, name)
+            require(
+                0 <= value < 1,
+                f"train.{name} must be at least 0 and below 1; got {value}.",
+            )
+        for name in ("batch_sentences", "max_bad_updates"):
+            value = getattr(self, name)
+            require(value >= 1, f"train.{name} must be at least 1; got {value}.")
+        for name in (
+            *("batch_tokens", "validate_steps"),
+            *("show_sentences", "warmup_steps"),
+        ):
+            value = getattr(self, name)
+            require(value >= 0, f"train.{name} must be 0 or more; got {value}.")
+
+    @property
+    def budget(self) -> tuple[str, float]:
+        """What ends the run: ("epochs" | "steps" | "minutes", how many)."""
+        for name in ("epochs", "steps", "minutes"):
+            if getattr(self, name):
+                return name, getattr(self, name)
+        return "epochs", DEFAULT_EPOCHS
+
+
+DEFAULT_EPOCHS = 24
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole training run."""
+
+    # Folder of the run: config, tokenizers, log and checkpoints, all that translate
+    # needs. The same command goes on with a run that was stopped.
+    run: str = "weights/en-fa"
+    # Same seed, machine and versions: the same run, bit for bit.
+    seed: int = 0
+    # Where to compute; auto takes a GPU where there is one.
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    # Where the sentence pairs come from and which of them are kept.
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    # Sizes of the Transformer.
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    # How long and how fast to learn.
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        require(
+            bool(self.run.strip()),
+            "run must name a folder; got an empty name: give one, as in "
+            "--run weights/mine.",
+        )
+        require(
+            0 <= self.seed < 2**31,
+            f"seed must be at least 0 and below 2**31; got {self.seed}.",
+        )
+
+    def replace(self, **changes: Any) -> "Config":
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary for JSON; `run` and `device` are left out, since neither
+        belongs to the model: a folder may be moved, and a device is of a machine."""
+        fields = dataclasses.asdict(self)
+        del fields["run"], fields["device"]
+        return {"format": CONFIG_FORMAT, **fields}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any], *, run: str | Path) -> "Config":
+        """The inverse of `to_dict`.
+
+        Raises:
+          InputError: an unknown name, a value of the wrong type, another format.
+        """
+        fields = dict(fields)
+        written = fields.pop("format", None)
+        require(
+            written == CONFIG_FORMAT,
+            f"{run} has a config of format {written}, this version reads format "
+            f"{CONFIG_FORMAT}: use the version that wrote it, or train again.",
+        )
+        return _build(cls, {**fields, "run": str(run)}, prefix="")
+
+
+def _build(cls: type, fields: Any, prefix: str) -> Any:
+    """An options dataclass out of nested dictionaries, strictly."""
+    require(
+        isinstance(fields, dict),
+        f"{prefix or 'the config'} must be a table of options; got {fields!r}.",
+    )
+    known = typing.get_type_hints(cls)
+    values = {}
+    for name, value in fields.items():
+        if name not in known:
+            raise InputError(f"unknown key '{prefix}{name}'{did_you_mean(name, known)}")
+        kind = known[name]
+        if dataclasses.is_dataclass(kind):
+            values[name] = _build(kind, value, f"{prefix}{name}.")
+        else:
+            values[name] = _checked(kind, value, f"{prefix}{name}")
+    return cls(**values)
+
+
+def _checked(kind: Any, value: Any, name: str) -> Any:
+    """The value, if it is of the field's type."""
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        require(
+            value in choices,
+            f"{name} must be one of {', '.join(choices)}; got {value!r}"
+            f"{did_you_mean(str(value), choices)}",
+        )
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    require(
+        type(value) is kind,
+        f"{name} must be of type {kind.__name__}; got {value!r}.",
+    )
+    return value

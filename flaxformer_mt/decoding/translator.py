@@ -1,0 +1,271 @@
+"""From a run folder to translations: str in, str out.
+
+The command line, a notebook and the evaluation all go through `Translator`, so that
+they cannot disagree.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flaxformer_mt import starter
+from flaxformer_mt.config import Config
+from flaxformer_mt.decoding.sampling import (
+    GREEDY,
+    SampleOptions,
+    TokenIds,
+    piece_keys,
+    sample,
+)
+from flaxformer_mt.model.transformer import Transformer, make_model
+from flaxformer_mt.text.batching import pad
+from flaxformer_mt.text.tokenizer import CharacterTokenizer
+from flaxformer_mt.training import checkpoints
+from flaxformer_mt.training.run_folder import RunFolder
+
+BATCH_ROWS = (1, 8, 64)  # the batch sizes that are compiled
+WIDTH_STEP = 32  # source widths are rounded up to a multiple: few programs to compile
+
+
+@dataclasses.dataclass
+class Report:
+    """What a person should hear about after translating."""
+
+    unknown: dict[str, int] = dataclasses.field(
+        default_factory=dict
+    )  # character: times
+    split: int = 0  # texts longer than the model reads, translated in pieces
+    truncated: int = 0  # translations that reached the model's length without an end
+
+    def add(self, other: "Report") -> None:
+        """Counts what happened in another call as well."""
+        for character, times in other.unknown.items():
+            self.unknown[character] = self.unknown.get(character, 0) + times
+        self.split += other.split
+        self.truncated += other.truncated
+
+    def sentences(self) -> list[str]:
+        """One sentence for each thing that happened."""
+        said = []
+        if self.unknown:
+            total = sum(self.unknown.values())
+            most = sorted(self.unknown, key=self.unknown.get, reverse=True)[:10]
+            said.append(
+                f"{total:,} characters that the model has never seen were read as "
+                f"unknown: {' '.join(map(ascii_or_self, most))}"
+            )
+        if self.split:
+            said.append(
+                f"{self.split:,} texts are longer than the model reads and were "
+                "translated in pieces"
+            )
+        if self.truncated:
+            said.append(
+                f"{self.truncated:,} translations were cut at the model's max_length"
+            )
+        return said
+
+
+def ascii_or_self(character: str) -> str:
+    """A character as it can be printed: itself, or its escape."""
+    return character if character.isprintable() else ascii(character)[1:-1]
+
+
+class Translator:
+    """A trained model with its tokenizers."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        params: Any,
+        src_tokenizer: CharacterTokenizer,
+        tgt_tokenizer: CharacterTokenizer,
+        config: Config | None = None,
+    ) -> None:
+        self.model, self.params, self.config = model, params, config
+        self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
+        vocabulary = tgt_tokenizer.vocabulary
+        self.ids = TokenIds(
+            bos=vocabulary.bos_id,
+            eos=vocabulary.eos_id,
+            pad=vocabulary.pad_id,
+            unk=vocabulary.unk_id,
+        )
+
+    @classmethod
+    def load(
+        cls, run: str | Path | None = None, *, note: Callable[[str], Any] = print
+    ) -> "Translator":
+        """The best model of a run folder; without a run, the starter model.
+
+        Raises:
+          InputError: no run there.
+          StorageError: no undamaged checkpoint in it.
+        """
+        folder = RunFolder.of(starter.model_folder() if run is None else run)
+        config = folder.config()
+        src_tokenizer, tgt_tokenizer = folder.tokenizers()
+        loaded = checkpoints.load_params(folder.path, "best", note=note)
+        model = make_model(
+            config.model,
+            src_vocab_size=len(src_tokenizer.vocabulary),
+            tgt_vocab_size=len(tgt_tokenizer.vocabulary),
+        )
+        params = jax.device_put(loaded.params)
+        return cls(model, params, src_tokenizer, tgt_tokenizer, config)
+
+    def translate(self, text: str | Sequence[str]) -> str | list[str]:
+        """The likeliest translation, letter by letter (greedy): always the same.
+
+        Takes a text and returns a text, or a list and returns a list. An empty text
+        gives an empty text; a longer one than the model reads is translated in pieces.
+        """
+        if isinstance(text, str):
+            return self.decode([text])[0][0]
+        return self.decode(text)[0]
+
+    def sample(
+        self,
+        text: str | Sequence[str],
+        *,
+        repetition_penalty: float = 1.2,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        seed: int = 0,
+    ) -> str | list[str]:
+        """A translation drawn at random, as the tutorial does; the same seed draws the
+        same one.
+
+        repetition_penalty: above 1 makes used letters less likely. temperature: 0 is
+        greedy, above 1 is bolder. top_k: draw among so many likeliest, 0 among all.
+        """
+        opts = SampleOptions(
+            repetition_penalty=repetition_penalty, temperature=temperature, top_k=top_k
+        )
+        texts = [text] if isinstance(text, str) else text
+        drawn, _ = self.decode(texts, opts, seed=seed)
+        return drawn[0] if isinstance(text, str) else drawn
+
+    def decode(
+        self,
+        texts: Sequence[str],
+        opts: SampleOptions = GREEDY,
+        *,
+        seed: int = 0,
+        first_line: int = 0,
+    ) -> tuple[list[str], Report]:
+        """(a translation for each text, in order; what to tell the person).
+
+        first_line: the number of texts before these, so that a sample of line 1,000
+        is the same whether or not the lines before it were in the same call.
+        """
+        report = Report()
+        pieces: list[tuple[int, list[int]]] = []  # (which text, source ids)
+        for i, text in enumerate(texts):
+            parts = self._pieces(text, report)
+            report.split += len(parts) > 1
+            pieces += [(i, ids) for ids in parts]
+        outputs: list[list[str]] = [[] for _ in texts]
+        places = _places([i for i, _ in pieces])
+        decoded: list[str] = [""] * len(pieces)
+        longest_last = sorted(range(len(pieces)), key=lambda j: len(pieces[j][1]))
+        for start in range(0, len(longest_last), BATCH_ROWS[-1]):
+            members = longest_last[start : start + BATCH_ROWS[-1]]
+            keys = piece_keys(
+                seed,
+                lines=[first_line + pieces[j][0] for j in members],
+                places=[places[j] for j in members],
+            )
+            rows = self._decode_batch([pieces[j][1] for j in members], keys, opts)
+            for j, row in zip(members, rows, strict=True):
+                report.truncated += self.ids.eos not in row
+                decoded[j] = self.tgt_tokenizer.decode(row)
+        for (i, _), text in zip(pieces, decoded, strict=True):
+            outputs[i].append(text)
+        return [" ".join(parts) for parts in outputs], report
+
+    def _pieces(self, text: str, report: Report) -> list[list[int]]:
+        """The source ids of a text in pieces that the model can read; none if empty."""
+        for character in self.src_tokenizer.unknown(text):
+            report.unknown[character] = report.unknown.get(character, 0) + 1
+        normalized = self.src_tokenizer.normalizer(text)
+        longest = self.model.cfg.max_length - 1  # EOS takes a place
+        pieces = split_text(normalized, longest) if normalized.strip() else []
+        return [self.src_tokenizer.encode(piece) for piece in pieces]
+
+    def _decode_batch(
+        self,
+        rows: list[list[int]],
+        keys: jax.Array,
+        opts: SampleOptions,
+    ) -> list[list[int]]:
+        """The target ids of up to 64 sources, in one padded batch."""
+        vocabulary, max_length = (
+            self.src_tokenizer.vocabulary,
+            self.model.cfg.max_length,
+        )
+        num_rows = next(size for size in BATCH_ROWS if size >= len(rows))
+        longest = max(len(row) for row in rows) + 1
+        width = min(-(-longest // WIDTH_STEP) * WIDTH_STEP, max_length)
+        src = [[*row, vocabulary.eos_id] for row in rows]
+        src_ids, src_mask = pad(
+            src + [[]] * (num_rows - len(rows)), width, vocabulary.pad_id
+        )
+        filler = jnp.repeat(keys[:1], num_rows - len(rows))
+        tokens = sample(
+            *(self.params, src_ids, src_mask, jnp.concatenate([keys, filler])),
+            model=self.model,
+            opts=opts,
+            ids=self.ids,
+            length=max_length,
+        )
+        return np.asarray(tokens)[: len(rows)].tolist()
+
+
+def _places(owners: list[int]) -> list[int]:
+    """For each piece, how many pieces of the same text come before it."""
+    places, previous = [], None
+    for owner in owners:
+        places.append(places[-1] + 1 if owner == previous else 0)
+        previous = owner
+    return places
+
+
+_SENTENCE_END = re.compile(r"(?<=[.!?؟…。])\s+")
+
+
+def split_text(text: str, longest: int) -> list[str]:
+    """The text in pieces of at most `longest` characters, as whole as can be.
+
+    Cuts at sentence ends; where a sentence alone is too long, at spaces; where a word
+    is, inside the word. Nothing is left out but the spaces at the cuts.
+    """
+    if len(text) <= longest:
+        return [text]
+    pieces: list[str] = []
+    for sentence in _SENTENCE_END.split(text):
+        if pieces and len(pieces[-1]) + 1 + len(sentence) <= longest:
+            pieces[-1] += " " + sentence
+        else:
+            pieces += _split_words(sentence, longest)
+    return pieces
+
+
+def _split_words(sentence: str, longest: int) -> list[str]:
+    pieces = [""]
+    for word in sentence.split(" "):
+        while len(word) > longest:
+            pieces.append(word[:longest])
+            word = word[longest:]
+        joined = f"{pieces[-1]} {word}".strip()
+        if len(joined) <= longest:
+            pieces[-1] = joined
+        else:
+            pieces.append(word)
+    return [piece for piece in pieces if piece]

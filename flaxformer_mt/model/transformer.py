@@ -1,0 +1,308 @@
+"""The encoder-decoder Transformer of Vaswani et al. 2017, pre-norm or post-norm.
+
+Axes: B batch, S source length, T target length, L either, H heads, K head size,
+D d_model, V target vocabulary.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from flaxformer_mt.config import ModelConfig
+from flaxformer_mt.model.attention import KV, MultiHeadAttention
+from flaxformer_mt.model.dropout import Dropout
+from flaxformer_mt.model.masks import AnyArray, Masks, causal_row, keys, make_masks
+
+
+def sinusoids(length: int, d_model: int) -> np.ndarray:
+    """[L, D] float32 position table (Vaswani et al. 2017, section 3.5)."""
+    rates = np.exp(np.arange(0, d_model, 2) * (-np.log(1e4) / d_model))
+    angles = np.arange(length)[:, None] * rates  # [L, D/2]
+    table = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
+    return table.reshape(length, d_model).astype(np.float32)
+
+
+class FeedForward(nn.Module):
+    """Two dense layers with a ReLU between (Vaswani et al. 2017, section 3.3)."""
+
+    cfg: ModelConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
+        hidden = nn.relu(nn.Dense(self.cfg.d_ff, name="wide")(x))
+        return nn.Dense(self.cfg.d_model, name="narrow")(hidden)
+
+
+class Residual(nn.Module):
+    """x + sublayer(x), normalised before the sublayer (pre) or after the sum (post)."""
+
+    cfg: ModelConfig
+
+    def setup(self) -> None:
+        self.norm = nn.LayerNorm(epsilon=1e-5)
+        self.dropout = Dropout(self.cfg.dropout_rate)
+
+    def __call__(
+        self,
+        x: Float[Array, "B L D"],
+        sublayer: Callable[[jax.Array], jax.Array],
+        *,
+        deterministic: bool,
+    ) -> Float[Array, "B L D"]:
+        if self.cfg.norm == "pre":
+            update = sublayer(self.norm(x))
+            return x + self.dropout(update, deterministic=deterministic)
+        return self.norm(x + self.dropout(sublayer(x), deterministic=deterministic))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward."""
+
+    cfg: ModelConfig
+
+    def setup(self) -> None:
+        self.self_attn = MultiHeadAttention(self.cfg)
+        self.feed_forward = FeedForward(self.cfg)
+        self.self_attn_residual = Residual(self.cfg)
+        self.feed_forward_residual = Residual(self.cfg)
+
+    def __call__(
+        self,
+        x: Float[Array, "B S D"],
+        mask: Bool[Array, "B 1 1 S"],
+        *,
+        deterministic: bool,
+    ) -> Float[Array, "B S D"]:
+        def read_source(x: jax.Array) -> jax.Array:
+            return self.self_attn.attend(x, self.self_attn.project_kv(x), mask)
+
+        x = self.self_attn_residual(x, read_source, deterministic=deterministic)
+        return self.feed_forward_residual(
+            x, self.feed_forward, deterministic=deterministic
+        )
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention to the encoder's output, then feed-forward."""
+
+    cfg: ModelConfig
+
+    def setup(self) -> None:
+        self.self_attn = MultiHeadAttention(self.cfg)
+        self.cross_attn = MultiHeadAttention(self.cfg)
+        self.feed_forward = FeedForward(self.cfg)
+        self.self_attn_residual = Residual(self.cfg)
+        self.cross_attn_residual = Residual(self.cfg)
+        self.feed_forward_residual = Residual(self.cfg)
+
+    def __call__(
+        self,
+        y: Float[Array, "B T D"],
+        read_target: Callable[[jax.Array], jax.Array],
+        memory_kv: KV,
+        memory_mask: Bool[Array, "B 1 1 S"],
+        *,
+        deterministic: bool,
+    ) -> Float[Array, "B T D"]:
+        """`read_target` is the self-attention, over the whole target or a cache."""
+
+        def read_memory(y: jax.Array) -> jax.Array:
+            return self.cross_attn.attend(y, memory_kv, memory_mask)
+
+        y = self.self_attn_residual(y, read_target, deterministic=deterministic)
+        y = self.cross_attn_residual(y, read_memory, deterministic=deterministic)
+        return self.feed_forward_residual(
+            y, self.feed_forward, deterministic=deterministic
+        )
+
+    def read_whole(self, mask: Bool[Array, "B 1 T T"]) -> Callable:
+        """Self-attention over a target that is all there, as in training."""
+        return lambda y: self.self_attn.attend(y, self.self_attn.project_kv(y), mask)
+
+
+class Encoder(nn.Module):
+    """A stack of encoder layers; pre-norm ends in a norm of its own."""
+
+    cfg: ModelConfig
+
+    def setup(self) -> None:
+        self.layers = [
+            EncoderLayer(self.cfg) for _ in range(self.cfg.num_encoder_layers)
+        ]
+        self.norm = nn.LayerNorm(epsilon=1e-5) if self.cfg.norm == "pre" else None
+
+    def __call__(
+        self,
+        x: Float[Array, "B S D"],
+        mask: Bool[Array, "B 1 1 S"],
+        *,
+        deterministic: bool,
+    ) -> Float[Array, "B S D"]:
+        for layer in self.layers:
+            x = layer(x, mask, deterministic=deterministic)
+        return x if self.norm is None else self.norm(x)
+
+
+@struct.dataclass
+class DecodeCache:
+    """What the decoder remembers of a source and of the target so far."""
+
+    self_kv: tuple[KV, ...]  # a layer each, [B, H, L, K], filled up to the position
+    memory_kv: tuple[KV, ...]  # a layer each, [B, H, S, K], computed once
+    memory_mask: jax.Array  # [B, 1, 1, S]
+
+
+class Decoder(nn.Module):
+    """A stack of decoder layers and the output layer."""
+
+    cfg: ModelConfig
+
+    def setup(self) -> None:
+        self.layers = [
+            DecoderLayer(self.cfg) for _ in range(self.cfg.num_decoder_layers)
+        ]
+        self.norm = nn.LayerNorm(epsilon=1e-5) if self.cfg.norm == "pre" else None
+        self.logits = nn.Dense(self.cfg.tgt_vocab_size)
+
+    def __call__(
+        self,
+        y: Float[Array, "B T D"],
+        memory: Float[Array, "B S D"],
+        masks: Masks,
+        *,
+        deterministic: bool,
+    ) -> Float[Array, "B T V"]:
+        """Teacher forcing: the logits of every position at once."""
+        for layer, memory_kv in zip(
+            self.layers, self.project_memory(memory), strict=True
+        ):
+            read_target = layer.read_whole(masks.decoder)
+            y = layer(
+                y, read_target, memory_kv, masks.cross, deterministic=deterministic
+            )
+        return self.read_out(y)
+
+    def project_memory(self, memory: Float[Array, "B S D"]) -> tuple[KV, ...]:
+        """The encoder's keys and values for each layer: once a sentence."""
+        return tuple(layer.cross_attn.project_kv(memory) for layer in self.layers)
+
+    def read_out(self, y: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """The logits of the last layer's output."""
+        return self.logits(y if self.norm is None else self.norm(y))
+
+    def step(
+        self, y: Float[Array, "B 1 D"], position: Int[Array, ""], cache: DecodeCache
+    ) -> tuple[Float[Array, "B V"], DecodeCache]:
+        """One position with a cache: its logits, and the cache with it filled in."""
+        length = cache.self_kv[0].k.shape[2]
+        mask = causal_row(position, length)
+        filled: list[KV] = []
+        for layer, kv, memory_kv in zip(
+            self.layers, cache.self_kv, cache.memory_kv, strict=True
+        ):
+
+            def read_cache(y: jax.Array, layer=layer, kv=kv) -> jax.Array:
+                filled.append(kv.write(layer.self_attn.project_kv(y), position))
+                return layer.self_attn.attend(y, filled[-1], mask)
+
+            y = layer(y, read_cache, memory_kv, cache.memory_mask, deterministic=True)
+        return self.read_out(y)[:, 0], cache.replace(self_kv=tuple(filled))
+
+
+class Transformer(nn.Module):
+    """Embeddings with sinusoidal positions, an encoder and a decoder.
+
+    Embeddings start as N(0, 1), as torch starts them, so that they stand beside the
+    positions, whose elements are up to 1, without a scale.
+    """
+
+    cfg: ModelConfig
+
+    def setup(self) -> None:
+        c = self.cfg
+        normal = nn.initializers.normal(1.0)
+        self.src_embed = nn.Embed(c.src_vocab_size, c.d_model, embedding_init=normal)
+        self.tgt_embed = nn.Embed(c.tgt_vocab_size, c.d_model, embedding_init=normal)
+        self.encoder, self.decoder = Encoder(c), Decoder(c)
+        self.dropout = Dropout(c.dropout_rate)
+        self.positions = sinusoids(c.max_length, c.d_model)  # [L, D]
+
+    def __call__(
+        self,
+        src_ids: Int[AnyArray, "B S"],
+        tgt_in_ids: Int[AnyArray, "B T"],
+        masks: Masks,
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "B T V"]:
+        """Teacher forcing: the logits of every target position."""
+        memory = self.encode(src_ids, masks.encoder, deterministic=deterministic)
+        y = self.tgt_embed(tgt_in_ids) + self.positions[None, : tgt_in_ids.shape[1]]
+        y = self.dropout(y, deterministic=deterministic)
+        return self.decoder(y, memory, masks, deterministic=deterministic)
+
+    def encode(
+        self,
+        src_ids: Int[AnyArray, "B S"],
+        mask: Bool[Array, "B 1 1 S"],
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "B S D"]:
+        """The memory: what the encoder makes of a source."""
+        x = self.src_embed(src_ids) + self.positions[None, : src_ids.shape[1]]
+        x = self.dropout(x, deterministic=deterministic)
+        return self.encoder(x, mask, deterministic=deterministic)
+
+    def start_cache(
+        self,
+        src_ids: Int[AnyArray, "B S"],
+        src_mask: Bool[AnyArray, "B S"],
+        length: int,
+    ) -> DecodeCache:
+        """What a source costs once: its memory's K and V, and `length` empty slots."""
+        c = self.cfg
+        memory = self.encode(src_ids, keys(src_mask))
+        memory_kv = self.decoder.project_memory(memory)
+        shape = (len(src_ids), c.num_heads, length, c.d_model // c.num_heads)
+
+        # A fresh buffer each: the step donates its cache, and JAX refuses to donate
+        # one buffer twice.
+        def empty() -> jax.Array:
+            return jnp.zeros(shape, memory.dtype)
+
+        self_kv = tuple(KV(empty(), empty()) for _ in range(c.num_decoder_layers))
+        return DecodeCache(self_kv, memory_kv, keys(src_mask))
+
+    def decode_step(
+        self,
+        token_ids: Int[AnyArray, " B"],
+        position: Int[Array, ""],
+        cache: DecodeCache,
+    ) -> tuple[Float[Array, "B V"], DecodeCache]:
+        """The logits after one more token, and the cache with that token in it."""
+        y = self.tgt_embed(token_ids)[:, None]  # [B, 1, D]
+        y = y + jnp.asarray(self.positions)[position][None, None]
+        return self.decoder.step(y, position, cache)
+
+
+def count_parameters(params: dict) -> int:
+    """How many numbers a model learns."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def make_model(cfg: ModelConfig, *, src_vocab_size: int, tgt_vocab_size: int):
+    """The model of a config whose vocabulary sizes are known by now."""
+    sizes = {"src_vocab_size": src_vocab_size, "tgt_vocab_size": tgt_vocab_size}
+    return Transformer(dataclasses.replace(cfg, **sizes))
+
+
+def init_params(model: Transformer, key: jax.Array) -> dict:
+    """Fresh parameters; their values do not depend on any batch."""
+    ids, real = jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool)
+    return jax.jit(model.init)(key, ids, ids, make_masks(real, real))["params"]

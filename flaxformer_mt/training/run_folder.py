@@ -1,0 +1,126 @@
+"""A run folder: config, tokenizers, held-out sentences and the log.
+
+With its checkpoints (see checkpoints.py) it is all that translation needs, on any
+machine: no path in it points outside.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from flaxformer_mt.config import Config
+from flaxformer_mt.errors import InputError
+from flaxformer_mt.text.prepared import Prepared, TextPair
+from flaxformer_mt.text.tokenizer import CharacterTokenizer, load_tokenizer
+from flaxformer_mt.training.checkpoints import atomic_write_json, atomic_write_text
+
+CONFIG = "config.json"
+SRC_TOKENIZER = "tokenizer.src.json"
+TGT_TOKENIZER = "tokenizer.tgt.json"
+# Their SHA-256 is in every manifest: a model is nothing without them.
+GUARDED = (CONFIG, SRC_TOKENIZER, TGT_TOKENIZER)
+HELD_OUT = "held_out.jsonl"
+METRICS = "metrics.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """The files of a run, by name."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, path: str | Path) -> "RunFolder":
+        """The folder of that name; `~` is the home folder."""
+        return cls(Path(path).expanduser())
+
+    def exists(self) -> bool:
+        """Whether a run has begun here."""
+        return (self.path / CONFIG).is_file()
+
+    def check_usable(self) -> None:
+        """Raises InputError if something other than a run lies at this path."""
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(
+                f"--run must name a folder; {self.path} is a file: choose another name."
+            )
+        if self.path.is_dir() and any(self.path.iterdir()) and not self.exists():
+            names = {entry.name for entry in self.path.iterdir()}
+            # What a run leaves when it is killed before its config is written.
+            if names - {"checkpoints", SRC_TOKENIZER, TGT_TOKENIZER}:
+                raise InputError(
+                    f"--run {self.path} holds other files and no run: choose a new "
+                    "folder."
+                )
+
+    def write_config(self, config: Config, prepared: Prepared) -> None:
+        """Writes what translation needs beside the parameters; the config last, since
+        it is what makes a folder a run."""
+        for name, tokenizer in (
+            (SRC_TOKENIZER, prepared.src_tokenizer),
+            (TGT_TOKENIZER, prepared.tgt_tokenizer),
+        ):
+            atomic_write_json(self.path / name, tokenizer.to_dict())
+        self.write_held_out(prepared)
+        atomic_write_json(self.path / CONFIG, config.to_dict())
+
+    def config(self) -> Config:
+        """The config that the run was begun with.
+
+        Raises:
+          InputError: there is no run here, or its config cannot be read.
+        """
+        path = self.path / CONFIG
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(
+                f"{self.path} is not a run folder: it has no {CONFIG}; train one with "
+                "python -m flaxformer_mt.train --run FOLDER."
+            ) from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read {path}: {error}.") from error
+        return Config.from_dict(fields, run=self.path)
+
+    def tokenizers(self) -> tuple[CharacterTokenizer, CharacterTokenizer]:
+        """The source's and the target's tokenizer."""
+        return (
+            load_tokenizer(self.path / SRC_TOKENIZER),
+            load_tokenizer(self.path / TGT_TOKENIZER),
+        )
+
+    def write_held_out(self, prepared: Prepared) -> None:
+        """Keeps the pairs that the run is never trained on, for evaluate."""
+        rows = [
+            {"part": part, "src": p.src, "tgt": p.tgt, "group": p.group}
+            for part, pairs in (
+                ("validation", prepared.validation_texts),
+                ("test", prepared.test_texts),
+            )
+            for p in pairs
+        ]
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        atomic_write_text(self.path / HELD_OUT, "".join(lines))
+
+    def held_out(self, part: str) -> list[TextPair]:
+        """The pairs kept out of training; none for a model published without them."""
+        path = self.path / HELD_OUT
+        if not path.is_file():
+            return []
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+            rows = [json.loads(line) for line in lines if line]
+            return [
+                TextPair(row["src"], row["tgt"], number, row["group"])
+                for number, row in enumerate(rows, start=1)
+                if row["part"] == part
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"cannot read {path}: {error!r}.") from error
+
+    def write_metrics(self, history: list[dict[str, Any]]) -> None:
+        """The log as one JSON object a line. It is written whole, from the history that
+        the checkpoint holds, so that a killed run leaves no line twice."""
+        lines = "".join(json.dumps(entry) + "\n" for entry in history)
+        atomic_write_text(self.path / METRICS, lines)

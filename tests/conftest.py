@@ -1,0 +1,88 @@
+"""Strict numbers, checked shapes, no network, and one tiny model for all rooms."""
+
+import os
+import socket
+from pathlib import Path
+
+# Shapes on signatures are checked here, and only here: a hook costs time at each call.
+from jaxtyping import install_import_hook
+
+install_import_hook(
+    [
+        "flaxformer_mt.model.masks",
+        "flaxformer_mt.model.attention",
+        "flaxformer_mt.model.dropout",
+        "flaxformer_mt.model.transformer",
+        "flaxformer_mt.training.loss",
+        "flaxformer_mt.decoding.filters",
+    ],
+    "beartype.beartype",
+)
+
+# Tests may be run beside a training: they take the CPU, and leave a GPU alone.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import numpy as np
+import pytest
+
+from flaxformer_mt.config import ModelConfig
+from flaxformer_mt.model.transformer import Transformer, init_params, make_model
+from flaxformer_mt.text.batching import Batch, Shape, SpecialIds, make_batch
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PAD, BOS, EOS, UNK, V = 0, 1, 2, 3, 12
+SPECIALS = SpecialIds(src_eos=EOS, src_pad=PAD, tgt_bos=BOS, tgt_eos=EOS, tgt_pad=PAD)
+PAIRS = [([4, 5, 6], [7, 8, 9, 10]), ([6, 5, 4, 11, 10], [9, 4])]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any connection but to this machine fails (row P6 of the fault table)."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        local = isinstance(address, (str, bytes)) or address[0] in ("127.0.0.1", "::1")
+        if not local:
+            raise AssertionError(f"a test tried to reach {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+def tiny_config(**changes: object) -> ModelConfig:
+    """A model that compiles in a second."""
+    sizes = {
+        "max_length": 16,
+        "d_model": 16,
+        "d_ff": 32,
+        "num_heads": 2,
+        "dropout_rate": 0.1,
+    }
+    return ModelConfig(**{**sizes, **changes})
+
+
+def tiny_batch(width: int = 8, rows: int | None = None) -> Batch:
+    """Two pairs, padded to a width and to a number of rows."""
+    return make_batch(PAIRS, Shape(rows or len(PAIRS), width, width), SPECIALS)
+
+
+@pytest.fixture(scope="session", params=["pre", "post"])
+def model(request: pytest.FixtureRequest) -> Transformer:
+    """The tiny model, with either place of the norms."""
+    config = tiny_config(norm=request.param)
+    return make_model(config, src_vocab_size=V, tgt_vocab_size=V)
+
+
+@pytest.fixture(scope="session")
+def params(model: Transformer) -> dict:
+    """Its fresh parameters."""
+    return init_params(model, jax.random.key(0))
+
+
+def leaves(tree: object) -> list[np.ndarray]:
+    """The arrays of a pytree, on the host."""
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]

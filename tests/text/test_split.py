@@ -1,0 +1,67 @@
+"""Nothing shared between the parts, and nothing that moves."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flaxformer_mt.text.split import group_pairs, split_pairs
+
+SENTENCES = st.sampled_from("abcdefghijklmnop")
+PAIRS = st.lists(st.tuples(SENTENCES, SENTENCES), max_size=40)
+
+
+@given(PAIRS)
+def test_no_sentence_is_in_two_parts(pairs):
+    parts = split_pairs(pairs, validation=0.3, test=0.3)
+    for side in (0, 1):
+        for sentence in {pair[side] for pair in pairs}:
+            places = {
+                p
+                for pair, p in zip(pairs, parts, strict=True)
+                if pair[side] == sentence
+            }
+            assert len(places) == 1
+
+
+@given(PAIRS)
+def test_groups_are_exactly_what_shared_sentences_connect(pairs):
+    groups = group_pairs(pairs)
+    for i, a in enumerate(pairs):
+        reached, frontier = {i}, [a]
+        while frontier:  # by brute force
+            x = frontier.pop()
+            for j, y in enumerate(pairs):
+                if j not in reached and (x[0] == y[0] or x[1] == y[1]):
+                    reached.add(j)
+                    frontier.append(y)
+        assert {j for j, g in enumerate(groups) if g == groups[i]} == reached
+        assert groups[i] == min(reached)
+
+
+def test_a_chain_of_shared_sentences_is_one_group():
+    assert group_pairs([("a", "1"), ("b", "2"), ("c", "1"), ("b", "1")]) == [0] * 4
+    # The same text on different sides connects nothing.
+    assert group_pairs([("a", "b"), ("b", "c")]) == [0, 1]
+
+
+def test_the_split_is_the_same_on_every_machine():
+    """Golden: a change here moves sentences between training and test of every user's
+    corpus. If that is meant, say so in the changelog and put the new letters here."""
+    pairs = [(f"source {i}", f"target {i}") for i in range(30)]
+    letters = {"train": ".", "validation": "v", "test": "t"}
+    parts = split_pairs(pairs, validation=0.2, test=0.2)
+    assert "".join(letters[part] for part in parts) == ".t...tt...t.....vvt..tvt..t..."
+
+
+@given(PAIRS, PAIRS)
+def test_appended_lines_move_no_pair_that_they_do_not_touch(pairs, more):
+    more = [(src.upper(), tgt.upper()) for src, tgt in more]  # shares no sentence
+    before = split_pairs(pairs, validation=0.3, test=0.3)
+    assert split_pairs(pairs + more, validation=0.3, test=0.3)[: len(pairs)] == before
+
+
+def test_the_parts_have_about_the_shares_that_were_asked_for():
+    pairs = [(f"s{i}", f"t{i}") for i in range(20_000)]
+    parts = split_pairs(pairs, validation=0.1, test=0.05)
+    assert abs(parts.count("validation") / 20_000 - 0.1) < 0.01
+    assert abs(parts.count("test") / 20_000 - 0.05) < 0.01
+    assert set(split_pairs(pairs, validation=0, test=0)) == {"train"}
