@@ -346,27 +346,24 @@ def _first_good(place: "_Place", which: Which, read: Callable, note: Note) -> An
     for _ in range(_MAX_ATTEMPTS):
         before = _manifest_texts(place)
         manifests, problems = _parse(_chosen(place, before, which))
-        result, looked_at = None, {*before}
+        good, result = None, None
         for manifest in _in_order(manifests.values(), which):
             try:
                 result = read(manifest)
-                looked_at = {*problems, manifest.step}
+                good = manifest.step
                 break
             except _Damaged as damage:
                 problems[manifest.step] = str(damage)
         after = _manifest_texts(place)
-        if result is None and {*after} - {*before}:
+        looked_at = {*before, *after} if good is None else {*problems, good}
+        if any(before.get(step) != after.get(step) for step in looked_at):
             continue
-        if any(before[step] != after.get(step) for step in looked_at):
-            continue
-        reasons = [
-            f"step {s} is damaged ({why})" for s, why in sorted(problems.items())
-        ]
-        if result is None:
+        reasons = [f"step {s} is damaged ({problems[s]})" for s in sorted(problems)]
+        if good is None:
             reasons = "; ".join(reasons) or "nothing was saved in it yet"
             raise StorageError(f"no usable checkpoint in {place.run}: {reasons}.")
         for reason in reasons:
-            note(f"{reason}, using step {manifest.step}.")
+            note(f"{reason}, using step {good}.")
         return result
     raise StorageError(f"{place.checkpoints} kept changing while it was read.")
 

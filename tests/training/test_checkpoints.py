@@ -423,6 +423,21 @@ def test_a_manifest_that_is_something_else_is_damage(run, text):
     assert load_params(run, note=print).step == 1
 
 
+def test_no_flipped_bit_changes_what_a_manifest_says(run):
+    intact = files_of(run, 2)[0].read_bytes()
+    manifest = checkpoints._Manifest.from_text(intact.decode("utf-8"))
+    num_refused = 0
+    for index, bit in itertools.product(range(len(intact)), (0, 2, 5)):
+        data = bytearray(intact)
+        data[index] ^= 1 << bit
+        try:
+            text = data.decode("utf-8", errors="replace")
+            assert checkpoints._Manifest.from_text(text) == manifest
+        except checkpoints._Damaged:
+            num_refused += 1
+    assert num_refused > 2.9 * len(intact)
+
+
 def test_a_changed_vocabulary_file_stops_the_model(tmp_path):
     vocabulary, notes = tmp_path / "words.txt", []
     vocabulary.write_text("one\ntwo\n", encoding="utf-8")
@@ -780,6 +795,17 @@ def test_a_step_dropped_under_the_reader_is_no_damage(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "_verify", drop_first)
     assert load_params(tmp_path, note=pytest.fail).step == 4
     store.__exit__(None, None, None)
+
+
+def test_a_first_step_saved_behind_the_back_of_the_reader_is_found(run, monkeypatch):
+    look, blinks = checkpoints._manifest_texts, [1]
+    monkeypatch.setattr(
+        checkpoints,
+        "_manifest_texts",
+        lambda place: {} if blinks.pop() else look(place),
+    )
+    blinks[:] = [0, 0, 0, 1]  # popped from the end
+    assert load_params(run).step == 2
 
 
 def test_a_step_replaced_under_the_reader_is_read_again(run, monkeypatch):

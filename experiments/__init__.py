@@ -1,0 +1,1 @@
+"""Baselines and benchmarks: they may import flaxformer_mt, never the reverse."""

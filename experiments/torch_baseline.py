@@ -1,0 +1,411 @@
+"""The Transformer of flaxformer_mt.model.transformer once more, in plain PyTorch.
+
+It is a second opinion, and an opponent. Two implementations that share no line and
+agree on logits, loss, gradients and updates are unlikely to share a mistake; and a
+benchmark against it compares frameworks, since model and weights are the same.
+
+It is written the way one would write good PyTorch for its own sake: fused attention,
+`train()` and `eval()` for dropout, `load_state_dict` for weights. It imports no JAX, so
+that a benchmark can time it in a process of its own:
+
+    model = TorchTransformer(cfg)  # the ModelConfig of the flax model
+    model.load_state_dict(to_torch(params, model))
+    nats, num_tokens = cross_entropy(model(*inputs), label_ids, tgt_mask)
+
+Checked by tests/experiments/test_torch_parity.py in float32 on a CPU, pre-norm and
+post-norm: at equal weights, logits, loss, gradients and Adam's updates agree to 1e-4,
+dropout acts at the same places, and weights survive the way there and back bit for bit.
+Two things differ, and neither reaches a result: dropout's random bits, and what a row
+without a single real token computes (see `never_empty`).
+
+Axes: B batch, S source length, T target length, L either, H heads, K head size,
+D d_model, V target vocabulary.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flaxformer_mt.config import ModelConfig
+
+# ---- masks: bool, True = may attend, [B, 1, query|1, key] ----------------------------
+
+
+class Masks(NamedTuple):
+    """What each of the three attentions may look at."""
+
+    encoder: Tensor  # [B, 1, 1, S]: every real source token
+    decoder: Tensor  # [B, 1, T, T]: real target tokens, none later than the query
+    cross: Tensor  # [B, 1, 1, S]: every real source token
+
+
+def never_empty(mask: Tensor) -> Tensor:
+    """The mask, but a query that may attend to nothing attends to everything.
+
+    Such queries stand only in rows that are padding throughout, whose results nobody
+    reads. A softmax over no keys is 0/0: torch's attention kernels have returned NaN
+    for it or 0, depending on the version and the kernel, and a NaN spreads to every
+    weight, because its gradient is NaN too, even where the loss is masked. With a mask
+    that always has a True the question never reaches the kernel.
+    """
+    return mask | ~mask.any(dim=-1, keepdim=True)
+
+
+def make_masks(src_mask: Tensor, tgt_mask: Tensor) -> Masks:
+    """The three masks of a batch, from its real-token vectors [B, S] and [B, T]."""
+    src_keys = never_empty(src_mask[:, None, None, :])
+    length = tgt_mask.shape[1]
+    causal = tgt_mask.new_ones(length, length).tril()
+    tgt_keys = tgt_mask[:, None, None, :]
+    return Masks(src_keys, never_empty(tgt_keys & causal), src_keys)
+
+
+# ---- layers --------------------------------------------------------------------------
+
+
+class KV(NamedTuple):
+    """Keys and values of some positions."""
+
+    k: Tensor  # [B, H, L, K]
+    v: Tensor  # [B, H, L, K]
+
+
+class MultiHeadAttention(nn.Module):
+    """Vaswani et al. 2017, section 3.2.2, with the queries' side and the keys' side
+    apart: `attend(x, project_kv(memory), mask)`."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.num_heads = cfg.num_heads
+        self.query = nn.Linear(cfg.d_model, cfg.d_model)
+        self.key = nn.Linear(cfg.d_model, cfg.d_model)
+        self.value = nn.Linear(cfg.d_model, cfg.d_model)
+        self.out = nn.Linear(cfg.d_model, cfg.d_model)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """[B, L, D] -> [B, H, L, K]."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def project_kv(self, x: Tensor) -> KV:
+        """What `x` ([B, L, D]) offers to be attended to."""
+        return KV(self.split_heads(self.key(x)), self.split_heads(self.value(x)))
+
+    def attend(self, x: Tensor, kv: KV, mask: Tensor) -> Tensor:
+        """What each position of `x` ([B, L, D]) reads from `kv` under the mask."""
+        q = self.split_heads(self.query(x))
+        # No dropout on the attention weights: our model has none there.
+        read = F.scaled_dot_product_attention(q, kv.k, kv.v, attn_mask=mask)
+        return self.out(read.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a ReLU between (Vaswani et al. 2017, section 3.3)."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.wide = nn.Linear(cfg.d_model, cfg.d_ff)
+        self.narrow = nn.Linear(cfg.d_ff, cfg.d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.narrow(F.relu(self.wide(x)))
+
+
+def layer_norm(cfg: ModelConfig) -> nn.LayerNorm:
+    """The norm of every place; its epsilon is our model's, and torch's default."""
+    return nn.LayerNorm(cfg.d_model, eps=1e-5)
+
+
+def last_norm(cfg: ModelConfig) -> nn.Module:
+    """What ends a stack: a norm where the layers left their sums without one."""
+    return layer_norm(cfg) if cfg.norm == "pre" else nn.Identity()
+
+
+class Residual(nn.Module):
+    """x + sublayer(x), normalised before the sublayer (pre) or after the sum (post)."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.norm_first = cfg.norm == "pre"
+        self.norm = layer_norm(cfg)
+        self.dropout = nn.Dropout(cfg.dropout_rate)
+
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.norm_first:
+            return x + self.dropout(sublayer(self.norm(x)))
+        return self.norm(x + self.dropout(sublayer(x)))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.self_attn = MultiHeadAttention(cfg)
+        self.feed_forward = FeedForward(cfg)
+        self.self_attn_residual = Residual(cfg)
+        self.feed_forward_residual = Residual(cfg)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        def read_source(x: Tensor) -> Tensor:
+            return self.self_attn.attend(x, self.self_attn.project_kv(x), mask)
+
+        x = self.self_attn_residual(x, read_source)
+        return self.feed_forward_residual(x, self.feed_forward)
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention to the encoder's output, then feed-forward."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.self_attn = MultiHeadAttention(cfg)
+        self.cross_attn = MultiHeadAttention(cfg)
+        self.feed_forward = FeedForward(cfg)
+        self.self_attn_residual = Residual(cfg)
+        self.cross_attn_residual = Residual(cfg)
+        self.feed_forward_residual = Residual(cfg)
+
+    def forward(self, y: Tensor, mask: Tensor, memory_kv: KV, memory_mask: Tensor):
+        def read_target(y: Tensor) -> Tensor:
+            return self.self_attn.attend(y, self.self_attn.project_kv(y), mask)
+
+        def read_memory(y: Tensor) -> Tensor:
+            return self.cross_attn.attend(y, memory_kv, memory_mask)
+
+        y = self.self_attn_residual(y, read_target)
+        y = self.cross_attn_residual(y, read_memory)
+        return self.feed_forward_residual(y, self.feed_forward)
+
+
+# ---- the model -----------------------------------------------------------------------
+
+
+def sinusoids(length: int, d_model: int) -> Tensor:
+    """[L, D] float32 position table (Vaswani et al. 2017, section 3.5).
+
+    Sines stand at the even places and cosines at the odd ones. The angles are float64,
+    since float32 would be 1e-5 off at position 128 already.
+    """
+    even = torch.arange(0, d_model, 2, dtype=torch.float64)
+    position = torch.arange(length, dtype=torch.float64)[:, None]
+    angles = position / 10_000 ** (even / d_model)  # [L, D/2]
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
+
+
+class Encoder(nn.Module):
+    """A stack of encoder layers."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        layers = [EncoderLayer(cfg) for _ in range(cfg.num_encoder_layers)]
+        self.layers = nn.ModuleList(layers)
+        self.norm = last_norm(cfg)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.norm(x)
+
+
+class Decoder(nn.Module):
+    """A stack of decoder layers and the output layer."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        layers = [DecoderLayer(cfg) for _ in range(cfg.num_decoder_layers)]
+        self.layers = nn.ModuleList(layers)
+        self.norm = last_norm(cfg)
+        self.logits = nn.Linear(cfg.d_model, cfg.tgt_vocab_size)
+
+    def forward(self, y: Tensor, memory: Tensor, masks: Masks) -> Tensor:
+        """Teacher forcing: [B, T, V], the logits of every position at once."""
+        for layer in self.layers:
+            memory_kv = layer.cross_attn.project_kv(memory)
+            y = layer(y, masks.decoder, memory_kv, masks.cross)
+        return self.logits(self.norm(y))
+
+
+class TorchTransformer(nn.Module):
+    """Embeddings with sinusoidal positions, an encoder and a decoder."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.src_embed = nn.Embedding(cfg.src_vocab_size, cfg.d_model)
+        self.tgt_embed = nn.Embedding(cfg.tgt_vocab_size, cfg.d_model)
+        self.encoder, self.decoder = Encoder(cfg), Decoder(cfg)
+        self.dropout = nn.Dropout(cfg.dropout_rate)
+        positions = sinusoids(cfg.max_length, cfg.d_model)  # [L, D]
+        # Not learned, and no part of the state dict: flax has no array to match it.
+        self.register_buffer("positions", positions, persistent=False)
+        self.apply(start_as_flax_does)
+
+    def forward(
+        self, src_ids: Tensor, tgt_in_ids: Tensor, src_mask: Tensor, tgt_mask: Tensor
+    ) -> Tensor:
+        """Teacher forcing: the logits of every target position.
+
+        Args:
+          src_ids, tgt_in_ids: [B, S] and [B, T] int, as a `Batch` holds them.
+          src_mask, tgt_mask: [B, S] and [B, T] bool, True = real token.
+
+        Returns:
+          [B, T, V] float. Dropout acts unless the model is in `eval()` mode.
+        """
+        masks = make_masks(src_mask, tgt_mask)
+        memory = self.encode(src_ids, masks.encoder)
+        return self.decoder(self.embed(self.tgt_embed, tgt_in_ids), memory, masks)
+
+    def encode(self, src_ids: Tensor, mask: Tensor) -> Tensor:
+        """The memory, [B, S, D]: what the encoder makes of a source."""
+        return self.encoder(self.embed(self.src_embed, src_ids), mask)
+
+    def embed(self, table: nn.Embedding, ids: Tensor) -> Tensor:
+        """[B, L] ids as [B, L, D] vectors that know their positions."""
+        return self.dropout(table(ids) + self.positions[: ids.shape[1]])
+
+
+def start_as_flax_does(module: nn.Module) -> None:
+    """Draws a linear layer's first weights from the distribution that flax uses.
+
+    That is a normal of variance 1/fan_in, cut at two deviations and widened to keep its
+    variance (LeCun et al. 1998, section 4.6), and zero biases. torch's own start has a
+    third of that variance. Embeddings are N(0, 1) in both.
+    """
+    if isinstance(module, nn.Linear):
+        deviation_when_cut = 0.87962566103423978  # of a N(0, 1) between -2 and 2
+        std = 1 / math.sqrt(module.in_features) / deviation_when_cut
+        nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+        nn.init.zeros_(module.bias)
+
+
+# ---- the loss ------------------------------------------------------------------------
+
+
+def cross_entropy(
+    logits: Tensor, label_ids: Tensor, mask: Tensor, *, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """(nats, num_tokens): the labels' negative log-likelihood, over the True positions.
+
+    Both are float32 sums: add them over batches and divide once, as
+    flaxformer_mt.training.loss says.
+
+    Args:
+      logits: [B, T, V].
+      label_ids: [B, T] int.
+      mask: [B, T] bool, True = real token.
+      label_smoothing: share of the target distribution that is spread evenly over the
+        vocabulary.
+    """
+    ignored = -100
+    nats = F.cross_entropy(
+        logits.float().flatten(0, 1),
+        label_ids.long().masked_fill(~mask, ignored).flatten(),
+        ignore_index=ignored,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )
+    return nats, mask.sum(dtype=torch.float32)
+
+
+# ---- weights, both ways --------------------------------------------------------------
+
+# Modules have the names that they have in flax, apart from a layer's number
+# (layers.0 here, layers_0 there). Arrays are named by the kind of their module:
+FLAX_LEAF = {
+    (nn.Embedding, "weight"): "embedding",
+    (nn.LayerNorm, "weight"): "scale",
+    (nn.LayerNorm, "bias"): "bias",
+    (nn.Linear, "weight"): "kernel",
+    (nn.Linear, "bias"): "bias",
+}
+
+
+def flax_names(model: nn.Module) -> dict[str, str]:
+    """The flax name of each parameter, under its torch name.
+
+    As in {"encoder.layers.0.self_attn.key.bias": "encoder/layers_0/self_attn/key/bias"}
+    """
+    names = {}
+    for path, module in model.named_modules():
+        for leaf, _ in module.named_parameters(recurse=False):
+            flax_path = re.sub(r"\.(\d+)", r"_\1", path).replace(".", "/")
+            names[f"{path}.{leaf}"] = f"{flax_path}/{FLAX_LEAF[type(module), leaf]}"
+    return names
+
+
+def swap_layout(array: np.ndarray, flax_name: str) -> np.ndarray:
+    """An array in the other framework's layout: a kernel is [in, out] in flax, and the
+    weight that corresponds to it [out, in] in torch."""
+    return array.T if flax_name.endswith("/kernel") else array
+
+
+def to_torch(params: dict[str, Any], model: nn.Module) -> dict[str, Tensor]:
+    """A state dict for `model.load_state_dict`, from a flax parameter tree.
+
+    Args:
+      params: nested dicts of arrays, JAX's or NumPy's.
+      model: tells which parameters there are, and of which shapes; it is not changed.
+
+    Raises:
+      ValueError: an array is left over, missing, or of another shape or type.
+    """
+    arrays = dict(flatten(params))
+    names = flax_names(model)
+    expected = {names[name]: x.numpy() for name, x in detached(model).items()}
+    complaints = [
+        *(f"{name} is left over" for name in arrays if name not in expected),
+        *(f"{name} is missing" for name in expected if name not in arrays),
+    ]
+    for name in expected.keys() & arrays.keys():
+        want, got = describe(swap_layout(expected[name], name)), describe(arrays[name])
+        if got != want:
+            complaints.append(f"{name} is {got} where the model has {want}")
+    if complaints:
+        raise ValueError(
+            "the flax parameters do not fit the torch model: "
+            f"{'; '.join(sorted(complaints))}. Build both from one ModelConfig."
+        )
+    return {
+        # A copy: torch may not share memory that JAX holds to be constant.
+        name: torch.tensor(swap_layout(arrays[flax_name], flax_name))
+        for name, flax_name in names.items()
+    }
+
+
+def to_flax(model: nn.Module) -> dict[str, Any]:
+    """The model's parameters as a flax parameter tree: nested dicts of NumPy arrays,
+    which are copies."""
+    names = flax_names(model)
+    tree: dict[str, Any] = {}
+    for name, tensor in detached(model).items():
+        *path, leaf = names[name].split("/")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[leaf] = swap_layout(tensor.numpy(), names[name]).copy()
+    return tree
+
+
+def detached(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters on the CPU, out of reach of autograd."""
+    return {name: x.detach().cpu() for name, x in model.named_parameters()}
+
+
+def flatten(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of nested dicts, each with its keys joined by "/"."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{path}{key}/")
+        else:
+            yield f"{path}{key}", np.asarray(value)
+
+
+def describe(array: np.ndarray) -> str:
+    """Type and shape, as in "float32[16, 32]"."""
+    return f"{array.dtype}{list(array.shape)}"

@@ -1,0 +1,358 @@
+"""The torch baseline and our model are the same function of the same weights.
+
+Everything is compared in float32 on the CPU. The batch is ragged, has padding on both
+sides and ends in an empty row, whose results nobody reads: there, finite is enough.
+"""
+
+import copy
+import dataclasses
+import subprocess
+import sys
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from flaxformer_mt.config import TrainConfig
+from flaxformer_mt.model.dropout import Dropout
+from flaxformer_mt.model.masks import make_masks
+from flaxformer_mt.model.transformer import Transformer, init_params, make_model
+from flaxformer_mt.text.batching import Batch, Shape, make_batch
+from flaxformer_mt.training.loss import cross_entropy
+from flaxformer_mt.training.optimizer import make_optimizer
+from tests.conftest import PAIRS, ROOT, SPECIALS, V, leaves, tiny_config
+
+torch = pytest.importorskip(
+    "torch", reason="the torch baseline needs torch, which the package does not"
+)
+
+from experiments import torch_baseline  # noqa: E402
+
+REAL = slice(len(PAIRS))  # the rows that hold a pair
+
+# ---- the two models, at equal weights ------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["pre", "post"])
+def model(request: pytest.FixtureRequest) -> Transformer:
+    """Smaller than the tiny model of the other tests, since it compiles with a
+    gradient; one stack of two layers, for their numbers."""
+    cfg = tiny_config(norm=request.param, num_decoder_layers=1)
+    return make_model(cfg, src_vocab_size=V, tgt_vocab_size=V + 1)
+
+
+@pytest.fixture(scope="module")
+def weights(model: Transformer) -> dict:
+    """The flax parameter tree that both models get.
+
+    Noise on every array: fresh biases and scales are 0 and 1, and a 0 in the wrong
+    place goes unseen.
+    """
+    rng = np.random.default_rng(0)
+
+    def noise(path: tuple, shape: jax.ShapeDtypeStruct) -> np.ndarray:
+        center = 1.0 if path[-1].key == "scale" else 0.0
+        return rng.normal(center, 0.3, shape.shape).astype(np.float32)
+
+    shapes = jax.eval_shape(partial(init_params, model), jax.random.key(0))
+    return jax.tree.map_with_path(noise, shapes)
+
+
+@pytest.fixture
+def twin(model: Transformer, weights: dict) -> torch.nn.Module:
+    """The torch model with those weights, without dropout."""
+    return twin_of(model, weights)
+
+
+def twin_of(model: Transformer, weights: dict) -> torch.nn.Module:
+    twin = torch_baseline.TorchTransformer(model.cfg).eval()
+    twin.load_state_dict(torch_baseline.to_torch(weights, twin))
+    return twin
+
+
+def ragged_batch(rows: int = len(PAIRS) + 1) -> Batch:
+    """Two pairs of different lengths, and a row that is padding throughout; sources
+    as wide as the model allows, and targets of another width."""
+    return make_batch(PAIRS, Shape(rows, 16, 12), SPECIALS)
+
+
+def test_the_batch_has_what_it_is_to_test():
+    batch = ragged_batch()
+    for mask in (batch.src_mask, batch.tgt_mask):
+        lengths = mask.sum(axis=1)
+        assert 0 < lengths[0] != lengths[1] > 0 == lengths[2]
+        assert lengths.max() < mask.shape[1]
+
+
+@partial(jax.jit, static_argnums=0)
+def ours(
+    model: Transformer, weights: dict, batch: Batch
+) -> tuple[jax.Array, jax.Array, dict]:
+    """Mean loss, logits and the loss's gradients. Together: one compilation."""
+
+    def loss_fn(weights: dict) -> tuple[jax.Array, jax.Array]:
+        logits = our_logits(model, weights, batch)
+        totals = cross_entropy(logits, batch.label_ids, batch.tgt_mask)
+        return totals.mean_loss(), logits
+
+    (loss, logits), gradients = jax.value_and_grad(loss_fn, has_aux=True)(weights)
+    return loss, logits, gradients
+
+
+def our_logits(model: Transformer, weights: dict, batch: Batch) -> jax.Array:
+    masks = make_masks(batch.src_mask, batch.tgt_mask)
+    return model.apply({"params": weights}, batch.src_ids, batch.tgt_in_ids, masks)
+
+
+def theirs(twin: torch.nn.Module, batch: Batch) -> tuple[float, np.ndarray, dict]:
+    """The same three, from torch; the gradients stay in `.grad` for an optimizer."""
+    b = Batch(*(torch.tensor(array) for array in batch))
+    logits = twin(b.src_ids, b.tgt_in_ids, b.src_mask, b.tgt_mask)
+    nats, num_tokens = torch_baseline.cross_entropy(logits, b.label_ids, b.tgt_mask)
+    loss = nats / num_tokens
+    twin.zero_grad()
+    loss.backward()
+    # Each gradient takes its parameter's place in a copy, and goes the parameter's way.
+    holder = copy.deepcopy(twin)
+    for name, parameter in twin.named_parameters():
+        holder.get_parameter(name).data = parameter.grad.clone()
+    return loss.item(), logits.detach().numpy(), torch_baseline.to_flax(holder)
+
+
+def assert_trees_close(actual: dict, expected: dict, *, atol: float) -> None:
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+
+    def close(path: tuple, a: np.ndarray, b: np.ndarray) -> None:
+        name = jax.tree_util.keystr(path)
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=name)
+
+    jax.tree.map_with_path(close, actual, expected)
+
+
+# ---- forward -------------------------------------------------------------------------
+
+
+def test_logits_are_equal_at_equal_weights(model, weights, twin):
+    _, logits, _ = ours(model, weights, ragged_batch())
+    _, their_logits, _ = theirs(twin, ragged_batch())
+    assert their_logits.dtype == np.float32
+    # Whole rows, padded positions included: those attend to the real ones.
+    np.testing.assert_allclose(their_logits[REAL], logits[REAL], rtol=0, atol=1e-4)
+
+
+def test_dropout_acts_at_the_same_places(model, weights, twin, monkeypatch):
+    """Both draw bits of their own, so that a visible function stands in for dropout: it
+    moves the logits wherever it is, and by as much only at the same places."""
+
+    def stand_in(x):
+        return x.clip(-0.5, 0.7)
+
+    def intercept(next_fun, args, kwargs, context):
+        if isinstance(context.module, Dropout):
+            return stand_in(args[0])
+        return next_fun(*args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, x: stand_in(x))
+    with nn.intercept_methods(intercept):
+        logits = jax.jit(partial(our_logits, model))(weights, ragged_batch())
+    _, their_logits, _ = theirs(twin, ragged_batch())
+    np.testing.assert_allclose(their_logits[REAL], logits[REAL], rtol=0, atol=1e-4)
+    _, plain, _ = ours(model, weights, ragged_batch())
+    assert np.abs(logits - plain)[REAL].max() > 0.1
+
+
+def test_dropout_has_the_rate_of_the_config(model, twin):
+    rates = {m.p for m in twin.modules() if isinstance(m, torch.nn.Dropout)}
+    assert rates == {model.cfg.dropout_rate} == {0.1}
+
+
+def test_an_empty_row_stays_finite_and_reaches_no_gradient(twin):
+    loss, logits, gradients = theirs(twin, ragged_batch())
+    assert np.isfinite(logits).all()
+    loss_without, _, gradients_without = theirs(twin, ragged_batch(rows=len(PAIRS)))
+    assert abs(loss - loss_without) < 1e-6
+    assert_trees_close(gradients, gradients_without, atol=1e-6)
+
+
+def test_no_query_is_left_without_keys(twin, monkeypatch):
+    """What torch would answer depends on its version and on the kernel that it takes
+    (see `never_empty`), so a finite answer here proves little: look at the question."""
+    masks = []
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(q, k, v, *, attn_mask):
+        masks.append(attn_mask)
+        return attention(q, k, v, attn_mask=attn_mask)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    theirs(twin, ragged_batch())
+    assert len(masks) == 2 + 2  # two encoder layers; both attentions of the decoder's
+    for mask in masks:
+        assert mask.dtype == torch.bool
+        assert mask.any(dim=-1).all()
+
+
+# ---- loss, gradients, updates --------------------------------------------------------
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_loss_is_equal(label_smoothing):
+    batch = ragged_batch()
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (*batch.label_ids.shape, V)).astype(np.float32)
+    arrays = (logits, batch.label_ids, batch.tgt_mask)
+    totals = cross_entropy(*map(jnp.asarray, arrays), label_smoothing=label_smoothing)
+    nats, num_tokens = torch_baseline.cross_entropy(
+        *map(torch.tensor, arrays), label_smoothing=label_smoothing
+    )
+    np.testing.assert_allclose(nats, totals.nats, rtol=1e-6)
+    assert float(num_tokens) == float(totals.num_tokens) == batch.tgt_mask.sum()
+    assert nats.dtype == num_tokens.dtype == torch.float32
+
+
+def test_gradients_of_the_loss_are_equal(model, weights, twin):
+    loss, _, gradients = ours(model, weights, ragged_batch())
+    their_loss, _, their_gradients = theirs(twin, ragged_batch())
+    assert abs(their_loss - float(loss)) < 1e-5
+    assert_trees_close(their_gradients, gradients, atol=1e-4)
+    largest = max(np.abs(leaf).max() for leaf in leaves(gradients))
+    assert largest > 0.1, "gradients near 0 would be equal in any case"
+
+
+TRAIN = TrainConfig(learning_rate=1e-3, schedule="constant", warmup_steps=0, steps=8)
+TX = make_optimizer(TRAIN, num_steps=TRAIN.steps)
+
+
+@jax.jit
+def our_update(
+    weights: dict, gradients: dict, state: optax.OptState
+) -> tuple[dict, optax.OptState]:
+    updates, state = TX.update(gradients, state, weights)
+    return optax.apply_updates(weights, updates), state
+
+
+def their_adam(twin: torch.nn.Module) -> torch.optim.Optimizer:
+    """torch's Adam with our settings, in its fast form."""
+    betas = (TRAIN.adam_b1, TRAIN.adam_b2)
+    return torch.optim.Adam(
+        twin.parameters(), lr=TRAIN.learning_rate, betas=betas, eps=1e-9, fused=True
+    )
+
+
+def test_adam_updates_are_equal(model, weights):
+    """Given the same gradients, of every size, so that epsilon shows. Two updates, for
+    the betas: the first alone is one learning rate long whatever they are. In learning
+    rates, from weights of 0: 1e-4 beside 1e-3 would be a lenient comparison."""
+    rng = np.random.default_rng(0)
+
+    def noise(x: np.ndarray) -> np.ndarray:
+        sizes = 10.0 ** rng.uniform(-10, 0, x.shape)
+        return (rng.normal(size=x.shape) * sizes).astype(np.float32)
+
+    zeros = jax.tree.map(np.zeros_like, weights)
+    state, moved, twin = TX.init(zeros), zeros, twin_of(model, zeros)
+    optimizer = their_adam(twin)
+    for _ in range(2):
+        gradients = jax.tree.map(noise, zeros)
+        moved, state = our_update(moved, gradients, state)
+        for name, gradient in torch_baseline.to_torch(gradients, twin).items():
+            twin.get_parameter(name).grad = gradient
+        optimizer.step()
+        in_rates, their_in_rates = (
+            jax.tree.map(lambda x: np.asarray(x) / TRAIN.learning_rate, tree)
+            for tree in (moved, torch_baseline.to_flax(twin))
+        )
+        assert_trees_close(their_in_rates, in_rates, atol=1e-4)
+
+
+def test_training_gives_equal_losses(model, weights, twin):
+    """Each by its own gradients. The weights are not compared: Adam divides a gradient
+    by its size, so where one is rounding error alone (as for the bias of the keys,
+    which softmax ignores) a weight moves by a learning rate in a chance direction."""
+    optimizer, state = their_adam(twin), TX.init(weights)
+    losses, their_losses = [], []
+    for _ in range(TRAIN.steps):
+        loss, _, gradients = ours(model, weights, ragged_batch())
+        weights, state = our_update(weights, gradients, state)
+        losses.append(float(loss))
+        their_losses.append(theirs(twin, ragged_batch())[0])
+        optimizer.step()
+    np.testing.assert_allclose(their_losses, losses, rtol=0, atol=1e-4)
+    assert losses[-1] < losses[0] - 0.05, "losses that stand still are equal anyway"
+
+
+# ---- weights, both ways --------------------------------------------------------------
+
+
+def test_parameters_survive_the_way_to_torch_and_back_bit_for_bit(weights, twin):
+    back = torch_baseline.to_flax(twin)
+    assert jax.tree.structure(back) == jax.tree.structure(weights)
+    for a, b in zip(leaves(back), leaves(weights), strict=True):
+        assert a.dtype == b.dtype == np.float32
+        np.testing.assert_array_equal(a, b)
+
+
+def test_parameters_survive_the_way_to_flax_and_back_bit_for_bit(model):
+    twin = torch_baseline.TorchTransformer(model.cfg)
+    state = torch_baseline.to_torch(torch_baseline.to_flax(twin), twin)
+    assert state.keys() == twin.state_dict().keys()
+    for name, tensor in twin.state_dict().items():
+        assert torch.equal(state[name], tensor), name
+
+
+def test_the_arrays_of_to_flax_are_copies(twin):
+    tree = torch_baseline.to_flax(twin)
+    before = [leaf.copy() for leaf in leaves(tree)]
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    assert all((a == b).all() for a, b in zip(leaves(tree), before, strict=True))
+
+
+def test_an_array_that_does_not_fit_is_refused_by_name(weights, twin):
+    def changed(name: str, value: object) -> dict:
+        tree = jax.tree.map(lambda x: x, weights)  # dicts of its own
+        tree["decoder"]["layers_1"]["cross_attn"]["query"][name] = value
+        return tree
+
+    query = "decoder/layers_1/cross_attn/query"
+    with pytest.raises(ValueError, match=f"{query}/extra is left over"):
+        torch_baseline.to_torch(changed("extra", np.zeros(3, np.float32)), twin)
+    with pytest.raises(
+        ValueError, match=rf"{query}/bias is float32\[3\] where .* float32\[16\]"
+    ):
+        torch_baseline.to_torch(changed("bias", np.zeros(3, np.float32)), twin)
+    with pytest.raises(ValueError, match=f"{query}/bias is float64"):
+        torch_baseline.to_torch(changed("bias", np.zeros(16)), twin)
+    without = changed("bias", None)
+    del without["decoder"]["layers_1"]["cross_attn"]["query"]["bias"]
+    with pytest.raises(ValueError, match=f"{query}/bias is missing"):
+        torch_baseline.to_torch(without, twin)
+
+
+def test_fresh_parameters_have_the_distribution_of_ours():
+    cfg = tiny_config(d_model=64, num_encoder_layers=1, num_decoder_layers=1)
+    cfg = dataclasses.replace(cfg, src_vocab_size=V, tgt_vocab_size=V)
+    params = init_params(Transformer(cfg), jax.random.key(0))
+    torch.manual_seed(0)
+    fresh = torch_baseline.to_flax(torch_baseline.TorchTransformer(cfg))
+
+    def alike(path: tuple, a: np.ndarray, b: np.ndarray) -> None:
+        name, sample = jax.tree_util.keystr(path), dict(rtol=0.1, atol=0.05)
+        np.testing.assert_allclose(a.mean(), b.mean(), err_msg=name, **sample)
+        np.testing.assert_allclose(a.std(), b.std(), err_msg=name, rtol=0.1)
+        if path[-1].key == "kernel":  # both are cut at two deviations
+            ends = (np.abs(x).max() for x in (a, b))
+            np.testing.assert_allclose(*ends, err_msg=name, rtol=0.05)
+
+    jax.tree.map_with_path(alike, fresh, params)
+
+
+def test_the_baseline_runs_without_jax():
+    """So that a benchmark can give each framework a process of its own."""
+    code = "import experiments.torch_baseline, sys; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
