@@ -2,13 +2,14 @@
 
     python -m experiments.memorise_one_sentence        (about 20 seconds on two cores)
 
-d_model 64, d_ff 256, 8 heads, 2+2 layers, post-norm, dropout 0.1, max_length 128, Adam at
-2e-5, a batch of one, ten rounds of 250 updates. After each round it prints the round's
-mean training loss and a sample (repetition penalty 1.2, temperature 0.7, top-k 12).
+d_model 64, d_ff 256, 8 heads, 2+2 layers, post-norm, dropout 0.1, max_length 128, Adam
+at 2e-5, a batch of one, ten rounds of 250 updates. After each round it prints the
+round's mean training loss and a sample (repetition penalty 1.2, temperature 0.7, top-k
+12).
 
-Expected: the last loss at most 0.238, where the tutorial's published notebook ended, and
-greedy decoding gives the reference exactly. The tutorial's decoder could see the target
-characters that it had to predict; ours cannot, and needs no such help.
+Expected: the last loss at most 0.238, where the tutorial's published notebook ended,
+and greedy decoding gives the reference exactly. The tutorial's decoder could see the
+target characters that it had to predict; ours cannot, and needs no such help.
 
 The pair is from Tatoeba (tatoeba.org), CC BY 2.0 FR.
 """

@@ -372,8 +372,12 @@ def to_torch(params: dict[str, Any], model: nn.Module) -> dict[str, Tensor]:
             f"{'; '.join(sorted(complaints))}. Build both from one ModelConfig."
         )
     return {
-        # A copy: torch may not share memory that JAX holds to be constant.
-        name: torch.tensor(swap_layout(arrays[flax_name], flax_name))
+        # A copy, since JAX takes its memory to be constant; and one in C order, since
+        # torch's fused Adam is silently wrong where a weight and its gradient differ in
+        # strides, which a transposed copy would bring about.
+        name: torch.tensor(
+            np.ascontiguousarray(swap_layout(arrays[flax_name], flax_name))
+        )
         for name, flax_name in names.items()
     }
 

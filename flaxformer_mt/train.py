@@ -215,7 +215,6 @@ class Session:
     def _start_or_resume(self) -> None:
         root = jax.random.key(self.begun.seed)
         init_key, self.dropout_key = jax.random.split(root)
-        self.state = init_state(self.model, self.tx, init_key)
         self.epoch, self.batch_in_epoch = 0, 0
         self.history: list[dict[str, Any]] = []
         self.totals = [0.0, 0.0]  # nats and tokens since the last validation
@@ -223,11 +222,15 @@ class Session:
         self.started = time.monotonic()
         self.step = self.saved_step = 0
         if self.store.steps():
-            self._resume()
+            self._resume(init_key)
+        else:
+            self.state = init_state(self.model, self.tx, init_key)
 
-    def _resume(self) -> None:
-        training = (self.state.opt_state, self.state.skipped)
-        restored = self.store.restore(self.state.params, training)
+    def _resume(self, key: jax.Array) -> None:
+        # Only the shapes: nothing is computed for what the checkpoint holds.
+        shapes = jax.eval_shape(lambda: init_state(self.model, self.tx, key))
+        training = (shapes.opt_state, shapes.skipped)
+        restored = self.store.restore(shapes.params, training)
         record = restored.record
         if record["fingerprint"] != self.prepared.fingerprint():
             raise InputError(

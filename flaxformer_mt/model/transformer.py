@@ -5,6 +5,7 @@ D d_model, V target vocabulary.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -302,7 +303,8 @@ def make_model(cfg: ModelConfig, *, src_vocab_size: int, tgt_vocab_size: int):
     return Transformer(dataclasses.replace(cfg, **sizes))
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def init_params(model: Transformer, key: jax.Array) -> dict:
     """Fresh parameters; their values do not depend on any batch."""
     ids, real = jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool)
-    return jax.jit(model.init)(key, ids, ids, make_masks(real, real))["params"]
+    return model.init(key, ids, ids, make_masks(real, real))["params"]

@@ -110,7 +110,7 @@ class CheckpointStore:
 
         Raises:
           RunBusyError: another process writes to this run folder.
-          InputError: the path cannot be a folder, or a guarded file is missing.
+          InputError: the path cannot be a folder.
           StorageError: the folder cannot be written.
         """
         place = self._place
@@ -121,10 +121,6 @@ class CheckpointStore:
             place.make_folders()
             stack.enter_context(_lock(place))
             _sweep(place)
-            for name in self._guarded:
-                self._guarded[name] = sha = _hash_file(place.run / name)
-                if not sha:
-                    raise InputError(f"{place.run / name} is missing or not readable.")
             self._manager = stack.enter_context(_orbax_manager(place.steps))
             self._open = stack.pop_all()
         return self
@@ -223,8 +219,18 @@ class CheckpointStore:
             record=_plain(record, "the record"),
             arrays={item: _describe(named) for item, named in arrays.items()},
             files={},
-            guarded=self._guarded,
+            guarded=self._hash_guarded(),
         )
+
+    def _hash_guarded(self) -> dict[str, str]:
+        """Returns the guarded files' hashes, as they were at the first save: a new run
+        writes them between opening the store and saving."""
+        for name, known in self._guarded.items():
+            path = self._place.run / name
+            self._guarded[name] = known or _hash_file(path)
+            if not self._guarded[name]:
+                raise InputError(f"{path} is missing or not readable.")
+        return dict(self._guarded)
 
     def _write(self, manifest: "_Manifest", arrays: Mapping[str, Arrays]) -> None:
         step, folder = manifest.step, self._place.step(manifest.step)

@@ -1,0 +1,109 @@
+"""A pure step: the same in, the same out; nothing that is not a number gets in."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from flaxformer_mt.model.transformer import make_model
+from flaxformer_mt.text.batching import Batch
+from flaxformer_mt.training.step import eval_step, init_state, train_step
+from tests.conftest import V, leaves, tiny_batch, tiny_config
+
+MODEL = make_model(tiny_config(), src_vocab_size=V, tgt_vocab_size=V)
+TX = optax.adam(1e-2)
+KEY = jax.random.key(1)
+
+
+def start():
+    return init_state(MODEL, TX, jax.random.key(0))
+
+
+def step(state, batch, key=KEY):
+    return train_step(state, batch, key, model=MODEL, tx=TX)
+
+
+def assert_same(a, b):
+    for x, y in zip(leaves(a), leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_the_same_inputs_give_the_same_bits_and_another_key_others():
+    a, _ = step(start(), tiny_batch())
+    b, _ = step(start(), tiny_batch())
+    assert_same(a, b)
+    c, _ = step(start(), tiny_batch(), jax.random.key(2))
+    assert any((x != y).any() for x, y in zip(leaves(a), leaves(c), strict=True))
+
+
+def test_dropout_differs_from_step_to_step():
+    state, first = step(start(), tiny_batch())
+    again = start().replace(step=jnp.asarray(1))
+    _, second = step(again, tiny_batch())
+    assert float(first.nats) != float(second.nats)
+    assert int(state.step) == 1
+
+
+def test_an_empty_row_changes_neither_loss_nor_gradient():
+    model = make_model(
+        tiny_config(dropout_rate=0.0), src_vocab_size=V, tgt_vocab_size=V
+    )
+    sgd = optax.sgd(1.0)  # its update is the gradient itself
+    outcomes = []
+    for rows in (2, 5):
+        state = init_state(model, sgd, jax.random.key(0))
+        outcomes.append(
+            train_step(state, tiny_batch(rows=rows), KEY, model=model, tx=sgd)
+        )
+    (a, loss_a), (b, loss_b) = outcomes
+    np.testing.assert_allclose(loss_a.nats, loss_b.nats, rtol=1e-6)
+    for x, y in zip(leaves(a.params), leaves(b.params), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-6)
+
+
+def test_a_batch_without_a_token_changes_no_parameter_and_is_not_an_error():
+    empty = Batch(*(np.zeros_like(rows) for rows in tiny_batch()))
+    state, totals = step(start(), empty)
+    assert float(totals.num_tokens) == 0 and float(totals.nats) == 0
+    assert_same(state.params, start().params)
+    assert_same(state.opt_state, start().opt_state)
+    assert int(state.skipped.total) == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted(value):
+    """Row N1: parameters and optimizer are as if the batch had not been there."""
+
+    def poison(params):
+        return jax.tree.map(lambda x: x, params) | {
+            "src_embed": {
+                "embedding": params["src_embed"]["embedding"].at[4].set(value)
+            }
+        }
+
+    state = start()
+    good = jax.tree.map(jnp.copy, state.opt_state)
+    state = state.replace(params=poison(state.params))
+    before = leaves(state.params)
+    state, totals = step(state, tiny_batch())
+    for x, y in zip(leaves(state.params), before, strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert_same(state.opt_state, good)
+    assert (int(state.skipped.total), int(state.skipped.in_row)) == (1, 1)
+    assert int(state.skipped.last_step) == 1
+    assert not np.isfinite(float(state.skipped.last_norm))
+    assert float(totals.nats) == 0 and float(totals.num_tokens) == 0
+    # The next batch does not hold token 4, so its gradient is finite again.
+    other = tiny_batch()
+    other.src_ids[other.src_ids == 4] = 5
+    state, _ = step(state, other)
+    assert (int(state.skipped.total), int(state.skipped.in_row)) == (1, 0)
+
+
+def test_validation_is_without_dropout_and_repeatable():
+    params = start().params
+    a = eval_step(params, tiny_batch(), model=MODEL)
+    b = eval_step(params, tiny_batch(width=12), model=MODEL)
+    np.testing.assert_allclose(a.nats, b.nats, rtol=1e-5)
+    assert int(a.num_tokens) == int(tiny_batch().tgt_mask.sum())
