@@ -17,7 +17,7 @@ from pathlib import Path
 from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.evaluate import evaluate_pairs
 from flaxformer_mt.evaluation.metrics import Scores
-from flaxformer_mt.training import checkpoints
+from flaxformer_mt.training import checkpoints, storage
 from flaxformer_mt.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,8 +120,8 @@ def publish(run: Path, target: Path) -> dict:
             for part, groups in scores.items()
         },
     }
-    checkpoints.atomic_write_json(target / "card.json", facts)
-    checkpoints.atomic_write_text(target / "README.md", card(facts))
+    storage.atomic_write_json(target / "card.json", facts)
+    storage.atomic_write_text(target / "README.md", card(facts))
     return facts
 
 

@@ -13,7 +13,7 @@ from flaxformer_mt.config import Config
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.text.prepared import Prepared, TextPair
 from flaxformer_mt.text.tokenizer import CharacterTokenizer, load_tokenizer
-from flaxformer_mt.training.checkpoints import atomic_write_json, atomic_write_text
+from flaxformer_mt.training.storage import atomic_write_json, atomic_write_text
 
 CONFIG = "config.json"
 SRC_TOKENIZER = "tokenizer.src.json"

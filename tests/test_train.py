@@ -1,0 +1,276 @@
+"""The loop: it learns, shows, saves, stops, and goes on as if never stopped."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from flaxformer_mt import train as door
+from flaxformer_mt.config import Config, DataConfig, ModelConfig, TrainConfig
+from flaxformer_mt.decoding.translator import Translator
+from flaxformer_mt.errors import DivergedError, InputError, StoppedError
+from flaxformer_mt.train import fit
+from flaxformer_mt.training.checkpoints import CheckpointStore, load_params, saved_steps
+from tests.conftest import leaves
+
+PAIRS = [
+    (f"{a} {b}", f"{b[::-1]}.{a}") for a in "abcdef" for b in ("xyz", "uvw", "rst")
+]
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Eighteen pairs, a tiny model, five batches an epoch, dropout on."""
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{s}\t{t}\n" for s, t in PAIRS), encoding="utf-8")
+    return Config(
+        run=str(tmp_path / "run"),
+        device="cpu",
+        data=DataConfig(src=f"{path}:0", tgt=f"{path}:1", validation_fraction=0.2),
+        model=ModelConfig(
+            max_length=12,
+            d_model=16,
+            d_ff=32,
+            num_heads=2,
+            num_encoder_layers=1,
+            num_decoder_layers=1,
+            dropout_rate=0.2,
+        ),
+        train=TrainConfig(steps=20, batch_sentences=4, validate_steps=5),
+    )
+
+
+def with_steps(config, **train):
+    fields = {"batch_sentences": 4, "validate_steps": 5, **train}
+    return config.replace(train=TrainConfig(**fields))
+
+
+def fingerprint(run):
+    """SHA-256 over parameters, losses and step of the latest checkpoint."""
+    loaded = load_params(run, "latest")
+    digest = hashlib.sha256(str(loaded.step).encode())
+    for leaf in leaves(loaded.params):
+        digest.update(leaf.tobytes())
+    history = [
+        {k: v for k, v in entry.items() if k != "seconds"}
+        for entry in loaded.record["history"]
+    ]
+    digest.update(json.dumps(history, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def test_a_run_learns_and_keeps_the_best(config):
+    fitted = fit(with_steps(config, steps=60, learning_rate=1e-2), verbose=False)
+    losses = [entry["train_loss"] for entry in fitted.history]
+    assert losses[-1] < losses[0]
+    assert fitted.step == 60
+    assert fitted.best_loss == min(e["validation_loss"] for e in fitted.history)
+    assert set(saved_steps(config.run)) >= {fitted.best_step, 60}
+    assert load_params(config.run, "best").step == fitted.best_step
+    assert isinstance(fitted.translator().translate("a xyz"), str)
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(config, tmp_path):
+    """Resumed at every validation, within epochs, with dropout on."""
+    fit(config, verbose=False)
+    whole = fingerprint(config.run)
+    pieces = config.replace(run=str(tmp_path / "pieces"))
+    for steps in (5, 10, 15, 20):
+        fit(pieces, verbose=False, more_steps=5)
+        assert saved_steps(pieces.run)[-1] == steps
+    assert fingerprint(pieces.run) == whole
+
+
+def test_asked_to_stop_it_saves_and_goes_on_bit_for_bit(config, tmp_path, monkeypatch):
+    """Rows C20 and C21: between two validations, with exit code 128 + signal."""
+    fit(config, verbose=False)
+    whole = fingerprint(config.run)
+    stopped = config.replace(run=str(tmp_path / "stopped"))
+    real_step, calls = door.train_step, []
+
+    def step_and_signal(*args, **kwargs):
+        calls.append(None)
+        if len(calls) == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real_step(*args, **kwargs)
+
+    monkeypatch.setattr(door, "train_step", step_and_signal)
+    with pytest.raises(StoppedError, match="saved step 8, stopping") as caught:
+        fit(stopped, verbose=False)
+    assert caught.value.exit_code == 128 + signal.SIGTERM
+    assert saved_steps(stopped.run)[-1] == 8
+    fit(stopped, verbose=False)
+    assert fingerprint(stopped.run) == whole
+    steps = [json.loads(s)["step"] for s in open_metrics(stopped.run)]
+    assert steps == [5, 10, 15, 20]
+
+
+def open_metrics(run):
+    with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as file:
+        return file.read().strip().split("\n")
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(config, tmp_path):
+    """Row N18."""
+    prints = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        again = config.replace(run=str(tmp_path / name), seed=seed)
+        fit(with_steps(again, steps=5), verbose=False)
+        prints.append(fingerprint(again.run))
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_finished_run_says_so_and_changes_nothing(config, capsys):
+    fit(config, verbose=False)
+    before = fingerprint(config.run)
+    fit(config)
+    told = capsys.readouterr().err
+    assert "finished at step 20" in told and "translate" in told
+    assert fingerprint(config.run) == before
+
+
+def test_a_later_end_goes_on_and_other_options_are_refused_by_name(config):
+    fit(config, verbose=False)
+    assert fit(with_steps(config, steps=25), verbose=False).step == 25
+    wrong = config.replace(seed=4, model=ModelConfig(d_model=32))
+    with pytest.raises(InputError) as caught:
+        fit(wrong, verbose=False)
+    assert "seed was 0, is now 4" in str(caught.value)
+    assert "model.d_model was 16, is now 32" in str(caught.value)
+
+
+def test_a_changed_corpus_is_refused(config):
+    """Row C17."""
+    fit(config, verbose=False)
+    path = config.data.src.rpartition(":")[0]
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("new\tline\n")
+    with pytest.raises(InputError, match="the corpus has changed since"):
+        fit(with_steps(config, steps=30), verbose=False)
+
+
+def test_without_validation_pairs_training_loss_decides_and_is_said(config, capsys):
+    data = DataConfig(
+        src=config.data.src, tgt=config.data.tgt, validation_fraction=0, test_fraction=0
+    )
+    fitted = fit(config.replace(data=data))
+    assert fitted.best_loss == min(e["train_loss"] for e in fitted.history)
+    assert "lowest loss of training (none is held out)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_corpus_smaller_than_a_batch_trains(config, tmp_path, count):
+    """Row D19."""
+    path = tmp_path / "few.tsv"
+    path.write_text("".join(f"{s}\t{t}\n" for s, t in PAIRS[:count]), encoding="utf-8")
+    data = DataConfig(src=f"{path}:0", tgt=f"{path}:1")
+    fitted = fit(
+        config.replace(data=data, train=TrainConfig(steps=3, batch_sentences=64)),
+        verbose=False,
+    )
+    assert fitted.step == 3 and np.isfinite(fitted.best_loss)
+
+
+def test_minutes_end_a_run(config):
+    fitted = fit(with_steps(config, minutes=0.001, validate_steps=0), verbose=False)
+    assert fitted.step >= 1 and saved_steps(config.run)[-1] == fitted.step
+
+
+def test_what_is_read_trained_and_saved_is_shown(config, capsys):
+    fit(config)
+    told = capsys.readouterr().err
+    for words in (
+        "training on CPU",
+        "pairs: ",
+        "parameters, 1+1 layers, d_model 16",
+        "the lowest loss of validation",
+        "training loss",
+        "reference",
+        "translate --run",
+    ):
+        assert words in told, words
+
+
+def test_numbers_that_stop_being_finite_end_the_run_with_its_best_intact(
+    config, monkeypatch
+):
+    """Row N2: no step that is saved holds a value that is not finite."""
+    fit(with_steps(config, steps=5), verbose=False)
+    step, real_step = saved_steps(config.run)[-1], door.train_step
+
+    def poisoned(state, *args, **kwargs):
+        embedding = state.params["src_embed"]["embedding"] * np.nan
+        params = {**state.params, "src_embed": {"embedding": embedding}}
+        return real_step(state.replace(params=params), *args, **kwargs)
+
+    monkeypatch.setattr(door, "train_step", poisoned)
+    with pytest.raises(DivergedError) as caught:
+        fit(with_steps(config, steps=20), verbose=False)
+    assert "updates in a row had a non-finite gradient" in str(caught.value)
+    assert f"the checkpoint of step {step} is saved" in str(caught.value)
+    assert caught.value.exit_code == 3
+    for saved in saved_steps(config.run):
+        params = load_params(config.run, saved).params
+        assert all(np.isfinite(leaf).all() for leaf in leaves(params))
+
+
+def test_an_absurd_learning_rate_never_reaches_a_checkpoint(config):
+    absurd = with_steps(config, steps=40, learning_rate=1e20, warmup_steps=0)
+    with pytest.raises(DivergedError):
+        fit(absurd, verbose=False)
+    for saved in saved_steps(config.run):
+        params = load_params(config.run, saved).params
+        assert all(np.isfinite(leaf).all() for leaf in leaves(params))
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda p: (p / "run").write_text("x", encoding="utf-8"), "is a file"),
+        (lambda p: (p / "run" / "thesis").mkdir(parents=True), "holds other files"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_left_alone(config, tmp_path, make, expected):
+    make(tmp_path)
+    with pytest.raises(InputError, match=expected):
+        fit(config, verbose=False)
+
+
+def test_bad_input_leaves_nothing_behind(config, tmp_path):
+    data = DataConfig(src=f"{tmp_path / 'none.tsv'}:0", tgt=config.data.tgt)
+    with pytest.raises(InputError):
+        fit(config.replace(data=data), verbose=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_second_process_is_refused_with_exit_code_5(config, tmp_path):
+    """Row C13."""
+    fit(config, verbose=False)
+    command = [sys.executable, "-m", "flaxformer_mt.train", "--run", config.run]
+    command += ["--data.src", config.data.src, "--data.tgt", config.data.tgt]
+    command += ["--data.validation-fraction", "0.2", "--model.max-length", "12"]
+    command += ["--model.d-model", "16", "--model.d-ff", "32", "--model.num-heads", "2"]
+    command += ["--model.num-encoder-layers", "1", "--model.num-decoder-layers", "1"]
+    command += ["--model.dropout-rate", "0.2", "--train.batch-sentences", "4"]
+    command += ["--train.validate-steps", "5", "--train.steps", "20"]
+    with CheckpointStore(config.run):
+        second = subprocess.run(
+            command, capture_output=True, text=True, encoding="utf-8"
+        )
+    assert second.returncode == 5, second.stderr
+    assert "error: " in second.stderr.strip().split("\n")[-1]
+
+
+def test_a_run_folder_alone_is_enough_to_translate(config, tmp_path):
+    """Row C30: moved, with the corpus gone."""
+    fitted = fit(config, verbose=False)
+    before = fitted.translator().translate([s for s, _ in PAIRS])
+    os.remove(config.data.src.rpartition(":")[0])
+    moved = tmp_path / "elsewhere"
+    os.rename(config.run, moved)
+    assert Translator.load(moved).translate([s for s, _ in PAIRS]) == before
