@@ -117,16 +117,17 @@ class ModelConfig:
     # Longest sentence, in tokens a side, specials included.
     max_length: int = 128
     # Width of the residual stream; a multiple of num_heads, and even.
-    d_model: int = 128
+    d_model: int = 96
     # Width inside the feed-forward layers.
-    d_ff: int = 512
+    d_ff: int = 256
     # Attention heads.
     num_heads: int = 4
     # Layers of each stack.
     num_encoder_layers: int = 2
     num_decoder_layers: int = 2
-    # Share of activations set to 0 in training.
-    dropout_rate: float = 0.1
+    # Share of activations set to 0 in training: 0 learns fastest, 0.1 to 0.3 helps where
+    # a small corpus is read many times.
+    dropout_rate: float = 0.0
     # LayerNorm after each residual sum (post, as in the tutorial) or before each
     # sublayer (pre).
     norm: Literal["pre", "post"] = "pre"
@@ -172,12 +173,12 @@ class TrainConfig:
     """How long and how fast to learn."""
 
     # Length of the run: passes over the training pairs, updates, or minutes of wall
-    # time; give one of the three. None given: 24 epochs.
+    # time; give one of the three. None given: 8 epochs.
     epochs: int = 0
     steps: int = 0
     minutes: float = 0.0
     # Peak learning rate of Adam.
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     # How it moves after warm-up: constant, inverse_sqrt, cosine (down to 2% at the end
     # of the run), or auto (cosine; inverse_sqrt where the end is given in minutes).
     schedule: Literal["auto", "constant", "inverse_sqrt", "cosine"] = "auto"
@@ -187,10 +188,10 @@ class TrainConfig:
     adam_b1: float = 0.9
     adam_b2: float = 0.98
     # Share of the probability given to the other tokens in the training loss.
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.0
     # Size of a batch: sentence pairs, or (where above 0) at most so many tokens a side,
     # padding counted.
-    batch_sentences: int = 64
+    batch_sentences: int = 16
     batch_tokens: int = 0
     # Updates between validations; 0 validates after each epoch of at least 100.
     validate_steps: int = 0
@@ -240,7 +241,7 @@ class TrainConfig:
         return "epochs", DEFAULT_EPOCHS
 
 
-DEFAULT_EPOCHS = 24
+DEFAULT_EPOCHS = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

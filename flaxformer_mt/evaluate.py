@@ -13,7 +13,8 @@ from flaxformer_mt.errors import InputError
 from flaxformer_mt.evaluation.metrics import Scores, score
 from flaxformer_mt.starter import model_folder
 from flaxformer_mt.terminal import say, say_translation
-from flaxformer_mt.text.corpus import read_lines, read_pairs
+from flaxformer_mt.text.corpus import read_pairs
+from flaxformer_mt.text.lines import read_lines
 from flaxformer_mt.text.prepared import TextPair
 from flaxformer_mt.training.devices import choose_device
 from flaxformer_mt.training.run_folder import RunFolder

@@ -26,7 +26,7 @@ from flaxformer_mt.errors import DivergedError, InputError, StoppedError
 from flaxformer_mt.model.transformer import count_parameters, make_model
 from flaxformer_mt.terminal import Progress, in_words, say, say_translation
 from flaxformer_mt.text.batching import EpochBatches, choose_shapes
-from flaxformer_mt.text.prepared import Prepared, prepare
+from flaxformer_mt.text.prepared import Prepared, TextPair, prepare
 from flaxformer_mt.training.checkpoints import CheckpointStore
 from flaxformer_mt.training.devices import choose_device, describe_device
 from flaxformer_mt.training.loss import Totals
@@ -439,7 +439,9 @@ class Session:
             f"epoch {entry['epoch']:.2f}, step {self.step:,}, "
             f"{in_words(self._seconds())}: {losses}{mark}"
         )
-        pairs = self.prepared.validation_texts[: self.asked.train.show_sentences]
+        pairs = spread(
+            self.prepared.validation_texts, self.asked.train.show_sentences
+        )
         if not pairs:
             return
         translations = self.translator().translate([pair.src for pair in pairs])
@@ -482,6 +484,12 @@ class Session:
             best_loss=best["loss"],
             history=list(self.history),
         )
+
+
+def spread(pairs: list[TextPair], count: int) -> list[TextPair]:
+    """So many of the pairs, evenly spread: a corpus often changes on its way."""
+    count = min(count, len(pairs))
+    return [pairs[(2 * i + 1) * len(pairs) // (2 * count)] for i in range(count)]
 
 
 def environment() -> dict[str, str]:

@@ -13,8 +13,9 @@ from flaxformer_mt.config import Config, DataConfig
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.text import filters
 from flaxformer_mt.text.batching import SpecialIds
-from flaxformer_mt.text.corpus import read_lines, read_pairs
+from flaxformer_mt.text.corpus import read_pairs
 from flaxformer_mt.text.filters import Tally
+from flaxformer_mt.text.lines import read_lines
 from flaxformer_mt.text.normalize import (
     Normalizer,
     choose_rule,

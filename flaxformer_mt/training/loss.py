@@ -4,6 +4,8 @@ The mean of batch means would count the tokens of short batches twice.
 Axes: B batch, T target length, V target vocabulary.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -12,10 +14,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 @struct.dataclass
 class Totals:
-    """Sums over real tokens."""
+    """Sums over real tokens. Any, since leaves are of NumPy once they are fetched."""
 
-    nats: jax.Array  # [] float32
-    num_tokens: jax.Array  # [] float32
+    nats: Any  # [] float32
+    num_tokens: Any  # [] float32
 
     def __add__(self, other: "Totals") -> "Totals":
         return jax.tree.map(jnp.add, self, other)

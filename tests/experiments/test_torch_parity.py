@@ -34,7 +34,7 @@ from experiments import torch_baseline  # noqa: E402
 
 REAL = slice(len(PAIRS))  # the rows that hold a pair
 
-# Compiling is nearly all of the time here, and half as slow with little optimisation.
+# Compiling is nearly all of the time here, and shorter with little optimisation.
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 # ---- the two models, at equal weights ------------------------------------------------
