@@ -173,7 +173,7 @@ class TrainConfig:
     """How long and how fast to learn."""
 
     # Length of the run: passes over the training pairs, updates, or minutes of wall
-    # time; give one of the three. None given: 8 epochs.
+    # time; give one of the three. None given: 7 epochs.
     epochs: int = 0
     steps: int = 0
     minutes: float = 0.0
@@ -241,7 +241,7 @@ class TrainConfig:
         return "epochs", DEFAULT_EPOCHS
 
 
-DEFAULT_EPOCHS = 8
+DEFAULT_EPOCHS = 7
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

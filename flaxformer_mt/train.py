@@ -439,9 +439,7 @@ class Session:
             f"epoch {entry['epoch']:.2f}, step {self.step:,}, "
             f"{in_words(self._seconds())}: {losses}{mark}"
         )
-        pairs = spread(
-            self.prepared.validation_texts, self.asked.train.show_sentences
-        )
+        pairs = spread(self.prepared.validation_texts, self.asked.train.show_sentences)
         if not pairs:
             return
         translations = self.translator().translate([pair.src for pair in pairs])

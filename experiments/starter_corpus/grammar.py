@@ -66,11 +66,22 @@ class Selection:
     patterns: float = 1.0  # share of the patterns
     scale: int = 1  # times the sentences that a pattern gives by itself
     most: int = 10_000  # sentences of one pattern
+    least: int = 1  # a pattern that gives fewer is left out
+    without: frozenset[str] = frozenset()  # patterns to leave out
 
 
 WHOLE = Selection()
-STARTER = Selection(words=0.4, patterns=0.45, scale=6, most=330)
+STARTER = Selection(
+    words=0.33,
+    patterns=0.6,
+    scale=6,
+    most=330,
+    least=80,
+    # With few words to choose from, these say odd things too often.
+    without=frozenset({"when_came", "was_thing", "who_is_nation", "superlative_place"}),
+)
 LEAST_FILLERS = 3
+ATTEMPTS = 6  # for each sentence wanted: a slot's words may all have been used
 
 
 def is_among(kind: str, name: str, share: float) -> bool:
@@ -3942,20 +3953,26 @@ def generate(selection: Selection = STARTER) -> list[Sentence]:
     seen: set[str] = set()
     totals: dict[str, int] = {}
     for name, (count, maker) in PATTERNS.items():
+        if name in selection.without:
+            continue
         if not is_among("pat", name, selection.patterns):
             continue
         count = min(selection.scale * count, selection.most)
         pick = Pick(name, totals, selection.words)
-        made = 0
-        while made < count and pick.attempt < 12 * count:
+        made: dict[str, Sentence] = {}  # by their Persian, for the look-up
+        english_made: set[str] = set()
+        while len(made) < count and pick.attempt < ATTEMPTS * count:
             pick.attempt += 1
             pair = maker(pick)
             if pair is None:
                 continue
             english, persian = _sentence(pair)
-            if not _fits(english, persian) or english in seen or persian in seen:
+            known = {english, persian} & seen or english in english_made
+            if known or persian in made or not _fits(english, persian):
                 continue
-            seen.update((english, persian))
-            sentences.append(Sentence(english, persian, name))
-            made += 1
+            english_made.add(english)
+            made[persian] = Sentence(english, persian, name)
+        if len(made) >= selection.least:
+            seen |= english_made | made.keys()
+            sentences += made.values()
     return sentences
