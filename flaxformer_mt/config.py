@@ -125,8 +125,8 @@ class ModelConfig:
     # Layers of each stack.
     num_encoder_layers: int = 2
     num_decoder_layers: int = 2
-    # Share of activations set to 0 in training: 0 learns fastest, 0.1 to 0.3 helps where
-    # a small corpus is read many times.
+    # Share of activations set to 0 in training: 0 learns fastest, 0.1 to 0.3 helps
+    # where a small corpus is read many times.
     dropout_rate: float = 0.0
     # LayerNorm after each residual sum (post, as in the tutorial) or before each
     # sublayer (pre).

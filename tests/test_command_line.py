@@ -30,7 +30,7 @@ from flaxformer_mt.translate import TranslateOptions
         (["--train.epochs"], "--train.epochs"),
         (["--train.epochs", "three"], "three"),
         (["--train.learning-rate", "-1"], "train.learning_rate must be above 0"),
-        (["--model.num-heads", "7"], "got d_model=128, num_heads=7."),
+        (["--model.num-heads", "7"], "got d_model=96, num_heads=7."),
         (["--model.dropout-rate", "1"], "below 1; got 1.0"),
         (["--train.batch-sentences", "0"], "at least 1; got 0"),
         (["--device", "tpu"], "tpu"),

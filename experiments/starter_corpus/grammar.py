@@ -70,7 +70,6 @@ class Selection:
     without: frozenset[str] = frozenset()  # patterns to leave out
 
 
-WHOLE = Selection()
 STARTER = Selection(
     words=0.33,
     patterns=0.6,
