@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from flaxformer_mt import starter
 from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.evaluate import evaluate_pairs
 from flaxformer_mt.evaluation.metrics import Scores
@@ -120,7 +121,7 @@ def publish(run: Path, target: Path) -> dict:
             for part, groups in scores.items()
         },
     }
-    storage.atomic_write_json(target / "card.json", facts)
+    storage.atomic_write_json(target / starter.CARD, facts)
     storage.atomic_write_text(target / "README.md", card(facts))
     return facts
 

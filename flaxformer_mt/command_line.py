@@ -85,6 +85,7 @@ def run_door(door: Callable[[list[str]], Any]) -> None:
     try:
         check_versions()
         door(arguments)
+        sys.stdout.flush()
     except FlaxformerError as error:
         if debug:
             traceback.print_exc()

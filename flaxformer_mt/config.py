@@ -101,9 +101,10 @@ class DataConfig:
         )
         specials = (self.bos, self.pad, self.eos, self.unk)
         require(
-            all(specials) and len(set(specials)) == len(specials),
-            "data.bos, data.pad, data.eos and data.unk must be four different, "
-            f"non-empty spellings; got {', '.join(map(repr, specials))}.",
+            min(map(len, specials)) > 1 and len(set(specials)) == len(specials),
+            "data.bos, data.pad, data.eos and data.unk must be four different "
+            "spellings of two characters or more, as a text may hold any one; got "
+            f"{', '.join(map(repr, specials))}.",
         )
 
 
@@ -173,7 +174,7 @@ class TrainConfig:
     """How long and how fast to learn."""
 
     # Length of the run: passes over the training pairs, updates, or minutes of wall
-    # time; give one of the three. None given: 7 epochs.
+    # time; give one of the three, 0 is not given. None given: 7 epochs.
     epochs: int = 0
     steps: int = 0
     minutes: float = 0.0
@@ -204,13 +205,21 @@ class TrainConfig:
         require_numbers(self)
         budgets = {n: getattr(self, n) for n in ("epochs", "steps", "minutes")}
         for name, value in budgets.items():
-            require(value >= 0, f"train.{name} must be above 0; got {value}.")
+            require(
+                value >= 0,
+                f"train.{name} must be above 0, or 0 for not given; got {value}.",
+            )
         given = [name for name, value in budgets.items() if value]
         require(
             len(given) <= 1,
             "give one of train.epochs, train.steps and train.minutes; got "
             + " and ".join(f"train.{name}={budgets[name]}" for name in given)
             + ".",
+        )
+        require(
+            not (self.schedule == "cosine" and self.minutes),
+            "train.schedule=cosine needs an end in epochs or steps; got "
+            f"train.minutes={self.minutes}: use inverse_sqrt or constant.",
         )
         require(
             self.learning_rate > 0,

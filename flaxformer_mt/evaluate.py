@@ -5,6 +5,7 @@ import json
 from typing import Any, Literal
 
 import rich.console
+import rich.markup
 import rich.table
 
 from flaxformer_mt.command_line import parse, run_door
@@ -95,6 +96,8 @@ def evaluate_pairs(
     translations, report = translator.decode([pair.src for pair in pairs])
     scores = {"all": score(translations, references)}
     groups = sorted({pair.group for pair in pairs} - {""})
+    if "all" in groups:
+        raise InputError("a group cannot be called 'all', the name of all sentences.")
     for group in groups if len(groups) > 1 else ():
         rows = [i for i, pair in enumerate(pairs) if pair.group == group]
         scores[group] = score(
@@ -108,7 +111,7 @@ def print_table(scores: dict[str, Scores]) -> None:
     table = rich.table.Table("", "sentences", "chrF++", "BLEU", "exact", "length")
     for name, s in scores.items():
         table.add_row(
-            name,
+            rich.markup.escape(name),
             f"{s.num_sentences:,}",
             f"{s.chrf:.1f}",
             f"{s.bleu:.1f}",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from flaxformer_mt.errors import InputError
 
+CARD = "card.json"  # beside a published model, and only there
+
 _PACKAGE = Path(__file__).resolve().parent
 
 

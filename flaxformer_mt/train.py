@@ -1,67 +1,34 @@
 """Trains a translator: `python -m flaxformer_mt.train`, or `fit(config)`.
 
-This room holds the loop: files, clocks and printing. What is learned from a batch is
-the pure function in training/step.py.
+The loop itself is `Session` in session.py; here a run folder is opened for it, or
+refused before anything is written.
 """
 
 import contextlib
 import dataclasses
-import platform
 import signal
 import threading
-import time
-from collections import deque
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any
 
-import jax
-import numpy as np
-
-from flaxformer_mt import __version__
+from flaxformer_mt import __version__, starter
 from flaxformer_mt.command_line import parse, run_door
 from flaxformer_mt.config import Config
-from flaxformer_mt.decoding.translator import Translator
-from flaxformer_mt.errors import DivergedError, InputError, StoppedError
-from flaxformer_mt.model.transformer import count_parameters, make_model
-from flaxformer_mt.terminal import Progress, in_words, say, say_translation
-from flaxformer_mt.text.batching import EpochBatches, choose_shapes
-from flaxformer_mt.text.prepared import Prepared, TextPair, prepare
-from flaxformer_mt.training.checkpoints import CheckpointStore
-from flaxformer_mt.training.devices import choose_device, describe_device
-from flaxformer_mt.training.loss import Totals
-from flaxformer_mt.training.optimizer import make_optimizer, make_schedule
-from flaxformer_mt.training.run_folder import GUARDED, RunFolder
-from flaxformer_mt.training.step import (
-    TrainState,
-    eval_step,
-    init_state,
-    train_step,
+from flaxformer_mt.errors import InputError
+from flaxformer_mt.session import Fitted, Session, StopRequests
+from flaxformer_mt.terminal import say
+from flaxformer_mt.text.batching import Shape, choose_shapes
+from flaxformer_mt.text.prepared import Prepared, prepare
+from flaxformer_mt.training.checkpoints import CheckpointStore, saved_steps
+from flaxformer_mt.training.devices import (
+    check_versions,
+    choose_device,
+    describe_device,
 )
+from flaxformer_mt.training.run_folder import GUARDED, RunFolder
 
-# Steps handed to the device before the host looks at their losses: it never waits for
-# the newest step, so the device always has the next one.
-STEPS_IN_FLIGHT = 4
-# Where a validation follows each epoch, but not more often than this: an epoch of a
-# tiny corpus is shorter than its validation.
-MIN_STEPS_TO_VALIDATE = 100
 # What may differ when a run goes on: where it computes, when it ends, what it shows.
 MAY_DIFFER = ("run", "device", "epochs", "steps", "minutes", "show_sentences")
-
-
-@dataclasses.dataclass(frozen=True)
-class Fitted:
-    """What a call of `fit` came to."""
-
-    run: str  # the run folder
-    step: int  # updates in all
-    best_step: int
-    best_loss: float  # nats a token; of validation, or of training where there is none
-    history: list[dict[str, Any]]  # a record for each validation
-
-    def translator(self) -> Translator:
-        """The best model of the run."""
-        return Translator.load(self.run)
 
 
 def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
@@ -78,30 +45,52 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
     """
     if more_steps < 0:
         raise InputError(f"more_steps must be 0 or more; got {more_steps}.")
+    check_versions()
     folder = RunFolder.of(config.run)
     folder.check_usable()
+    refuse_starter(folder)
     device = choose_device(config.device)
-    if folder.exists():
-        begun = folder.config()
-        refuse_differences(begun, config)
+    # Without a checkpoint nothing would be lost: such a folder begins anew.
+    if saved_steps(folder.path):
+        refuse_differences(folder.config(), config)
     tell = say if verbose else lambda _="": None
     tell(f"flaxformer-mt {__version__}, training on {describe_device(device)}")
     prepared = prepare(config)
     for note in prepared.notes:
         tell(f"  {note}")
+    shapes = batch_shapes(config, prepared)  # refuses before anything is written
     with (
         stop_requests() as requests,
         CheckpointStore(folder.path, guarded_files=GUARDED, note=tell) as store,
     ):
-        if not folder.exists():
+        if not store.steps():
             folder.write_config(config, prepared)
         session = Session(
-            *(folder, folder.config(), config, prepared, store, requests),
+            *(folder, folder.config(), config, prepared, shapes, store, requests),
             verbose=verbose,
         )
         session.describe()
         session.run(more_steps)
         return session.fitted()
+
+
+def refuse_starter(folder: RunFolder) -> None:
+    """Raises InputError for the folder of the starter model, which is only read."""
+    if (folder.path / starter.CARD).is_file():
+        raise InputError(
+            f"{folder.path} holds a published model, which is only read: choose "
+            "another --run."
+        )
+
+
+def batch_shapes(config: Config, prepared: Prepared) -> list[Shape]:
+    """The shapes that hold every pair of training and validation."""
+    return choose_shapes(
+        prepared.train + prepared.validation,
+        batch_sentences=config.train.batch_sentences,
+        batch_tokens=config.train.batch_tokens,
+        max_length=config.model.max_length,
+    )
 
 
 def refuse_differences(begun: Config, asked: Config) -> None:
@@ -130,18 +119,6 @@ def refuse_differences(begun: Config, asked: Config) -> None:
         )
 
 
-class StopRequests:
-    """Signals that came in; looked at between two steps."""
-
-    def __init__(self) -> None:
-        self.signal_number = 0
-
-    def __call__(self, signal_number: int, frame: Any) -> None:
-        if self.signal_number:  # asked twice: at once
-            raise KeyboardInterrupt
-        self.signal_number = signal_number
-
-
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequests]:
     """Ctrl-C and SIGTERM as requests, in the main thread; elsewhere none can come."""
@@ -154,352 +131,6 @@ def stop_requests() -> Iterator[StopRequests]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class Session:
-    """One stretch of training: from where the run folder stands to an end."""
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        begun: Config,  # what the run is, as saved: model, data, schedule
-        asked: Config,  # when it ends and what it shows, as asked for now
-        prepared: Prepared,
-        store: CheckpointStore,
-        requests: StopRequests,
-        *,
-        verbose: bool,
-    ) -> None:
-        self.folder, self.begun, self.asked = folder, begun, asked
-        self.prepared, self.store, self.requests = prepared, store, requests
-        self.verbose = verbose
-        self.tell = say if verbose else lambda _="": None
-        self._make_batches()
-        self._make_model()
-        self._start_or_resume()
-
-    # ---- setting up ----------------------------------------------------------------
-
-    def _make_batches(self) -> None:
-        train, prepared = self.begun.train, self.prepared
-        shapes = choose_shapes(
-            prepared.train + prepared.validation,
-            batch_sentences=train.batch_sentences,
-            batch_tokens=train.batch_tokens,
-        )
-        batches = [
-            EpochBatches(pairs, shapes, prepared.specials, seed=self.begun.seed)
-            for pairs in (prepared.train, prepared.validation)
-        ]
-        self.batches, self.validation_batches = batches
-        self.shapes = shapes
-
-    def _make_model(self) -> None:
-        src, tgt = self.prepared.src_tokenizer, self.prepared.tgt_tokenizer
-        self.model = make_model(
-            self.begun.model,
-            src_vocab_size=len(src.vocabulary),
-            tgt_vocab_size=len(tgt.vocabulary),
-        )
-        horizon = self._end_of(self.begun)
-        self.tx = make_optimizer(self.begun.train, num_steps=horizon)
-        self.schedule = make_schedule(self.begun.train, num_steps=horizon)
-
-    def _end_of(self, config: Config) -> int | None:
-        """The step at which a config ends; None where the clock decides."""
-        kind, amount = config.train.budget
-        if kind == "epochs":
-            return int(amount) * len(self.batches)
-        return int(amount) if kind == "steps" else None
-
-    def _start_or_resume(self) -> None:
-        root = jax.random.key(self.begun.seed)
-        init_key, self.dropout_key = jax.random.split(root)
-        self.epoch, self.batch_in_epoch = 0, 0
-        self.history: list[dict[str, Any]] = []
-        self.totals = [0.0, 0.0]  # nats and tokens since the last validation
-        self.seconds_before = 0.0
-        self.started = time.monotonic()
-        self.step = self.saved_step = 0
-        if self.store.steps():
-            self._resume(init_key)
-        else:
-            self.state = init_state(self.model, self.tx, init_key)
-
-    def _resume(self, key: jax.Array) -> None:
-        # Only the shapes: nothing is computed for what the checkpoint holds.
-        shapes = jax.eval_shape(lambda: init_state(self.model, self.tx, key))
-        training = (shapes.opt_state, shapes.skipped)
-        restored = self.store.restore(shapes.params, training)
-        record = restored.record
-        if record["fingerprint"] != self.prepared.fingerprint():
-            raise InputError(
-                f"the corpus has changed since {self.folder.path} was begun: put the "
-                "old one back, or choose another --run."
-            )
-        params, training = jax.device_put((restored.params, restored.training))
-        self.state = TrainState(
-            jax.device_put(np.int32(restored.step)), params, *training
-        )
-        self.step = self.saved_step = restored.step
-        self.epoch, self.batch_in_epoch = record["epoch"], record["batch_in_epoch"]
-        self.history, self.totals = record["history"], record["totals"]
-        self.seconds_before = record["seconds"]
-        self.tell(f"  resumed from step {self.step:,}")
-
-    def describe(self) -> None:
-        """Tells what will be trained, and on what."""
-        cfg = self.model.cfg
-        layers = f"{cfg.num_encoder_layers}+{cfg.num_decoder_layers} layers"
-        self.tell(
-            f"  model: {count_parameters(self.state.params):,} parameters, {layers}, "
-            f"d_model {cfg.d_model}, d_ff {cfg.d_ff}, {cfg.num_heads} heads, "
-            f"{cfg.src_vocab_size} source and {cfg.tgt_vocab_size} target characters"
-        )
-        shapes = ", ".join(f"{b} x {s}/{t}" for b, s, t in self.shapes)
-        self.tell(
-            f"  batches: {len(self.batches):,} an epoch, sentences x source/target "
-            f"width: {shapes}; each shape compiles at its first step"
-        )
-        what = (
-            "validation" if self.prepared.validation else "training (none is held out)"
-        )
-        self.tell(f"  the best checkpoint is the one with the lowest loss of {what}")
-
-    # ---- the loop ------------------------------------------------------------------
-
-    def run(self, more_steps: int) -> None:
-        """Trains to the end, validating and saving on the way."""
-        end = self.step + more_steps if more_steps else self._end_of(self.asked)
-        minutes = None if more_steps or end else self.asked.train.minutes
-        if self._at_end(end, minutes):
-            self._tell_finished()
-            return
-        self.in_flight: deque[Totals] = deque()
-        self.tokens_shown, self.last_shown = 0.0, time.monotonic()
-        total = end if end else minutes * 60
-        with Progress("training", total, visible=self.verbose) as progress:
-            while not self._at_end(end, minutes):
-                self._train_epoch(end, minutes, progress)
-        if self.saved_step != self.step:
-            self._validate_and_save()
-        self._tell_finished()
-
-    def _at_end(self, end: int | None, minutes: float | None) -> bool:
-        if end is not None:
-            return self.step >= end
-        return self._seconds() >= 60 * minutes
-
-    def _train_epoch(
-        self, end: int | None, minutes: float | None, progress: Progress
-    ) -> None:
-        every = self.begun.train.validate_steps
-        for batch in self.batches.epoch(self.epoch, start=self.batch_in_epoch):
-            self.state, totals = train_step(
-                *(self.state, batch, self.dropout_key),
-                model=self.model,
-                tx=self.tx,
-                label_smoothing=self.begun.train.label_smoothing,
-            )
-            self.step += 1
-            self.batch_in_epoch += 1
-            self.in_flight.append(totals)
-            if len(self.in_flight) > STEPS_IN_FLIGHT:
-                self._land(progress, minutes)
-            if self.requests.signal_number:
-                self._save_and_stop()
-            if every and self.step % every == 0:
-                self._validate_and_save()
-            if self._at_end(end, minutes):
-                break
-        if self.batch_in_epoch == len(self.batches):
-            self.epoch, self.batch_in_epoch = self.epoch + 1, 0
-            if not every and self.step - self.saved_step >= MIN_STEPS_TO_VALIDATE:
-                self._validate_and_save()
-
-    def _land(
-        self, progress: Progress | None = None, minutes: float | None = None
-    ) -> None:
-        """Reads the oldest step's loss, which the device has by now."""
-        totals = jax.device_get(self.in_flight.popleft())
-        self.totals[0] += float(totals.nats)
-        self.totals[1] += float(totals.num_tokens)
-        self.tokens_shown += float(totals.num_tokens)
-        now = time.monotonic()
-        if progress is None or now - self.last_shown < 0.5:
-            return
-        self._check_finite()
-        speed = self.tokens_shown / (now - self.last_shown)
-        self.tokens_shown, self.last_shown = 0.0, now
-        done = self._seconds() if minutes else self.step
-        progress.show(
-            done,
-            f"epoch {self.epoch + 1}  step {self.step:,}  "
-            f"loss {self.totals[0] / max(self.totals[1], 1):.3f}  "
-            f"{speed:,.0f} tokens/s",
-        )
-
-    def _land_all(self) -> None:
-        while self.in_flight:
-            self._land()
-        self._check_finite()
-
-    def _check_finite(self) -> None:
-        """Tells of updates that were skipped; stops the run after too many in a row."""
-        skipped = jax.device_get(self.state.skipped)
-        if int(skipped.total) > getattr(self, "skipped_told", 0):
-            self.skipped_told = int(skipped.total)
-            self.tell(
-                f"  step {int(skipped.last_step):,}: non-finite gradient, update "
-                f"skipped ({self.skipped_told} so far)"
-            )
-        if int(skipped.in_row) >= self.begun.train.max_bad_updates:
-            rate = float(self.schedule(int(skipped.last_step) - 1))
-            steps = self.store.steps()
-            intact = f"the checkpoint of step {steps[-1]:,} is" if steps else "none is"
-            raise DivergedError(
-                f"stopped at step {int(skipped.last_step):,}: {int(skipped.in_row)} "
-                f"updates in a row had a non-finite gradient (norm "
-                f"{float(skipped.last_norm)}, learning rate {rate:.3g}); {intact} "
-                "saved; lower --train.learning-rate."
-            )
-
-    def _seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.started
-
-    # ---- validating and saving -----------------------------------------------------
-
-    def _validate_and_save(self) -> None:
-        self._land_all()
-        loss = train_loss = self.totals[0] / max(self.totals[1], 1)
-        entry = {
-            "step": self.step,
-            "epoch": round(self.step / len(self.batches), 3),
-            "train_loss": train_loss,
-            "learning_rate": float(self.schedule(max(self.step - 1, 0))),
-            "seconds": round(self._seconds(), 1),
-        }
-        if self.prepared.validation:
-            loss = entry["validation_loss"] = self._validation_loss()
-            if not np.isfinite(loss):
-                self.tell(f"  warning: validation loss {loss}: never the best")
-        best = min((e["loss"] for e in self.history if e["loss"]), default=np.inf)
-        entry["loss"] = loss if np.isfinite(loss) else None
-        self.history.append(entry)
-        self.totals = [0.0, 0.0]
-        self._save(loss)
-        self.folder.write_metrics(self.history)
-        self._tell_validation(entry, loss < best)
-
-    def _validation_loss(self) -> float:
-        """Nats a token over all validation pairs: sums added, divided once."""
-        sums = [
-            eval_step(self.state.params, batch, model=self.model)
-            for _, batch in self.validation_batches.in_order()
-        ]
-        nats, num_tokens = np.sum(
-            [(float(t.nats), float(t.num_tokens)) for t in jax.device_get(sums)], axis=0
-        )
-        return float(nats / num_tokens)
-
-    def _save(self, loss: float | None) -> None:
-        record = {
-            "epoch": self.epoch,
-            "batch_in_epoch": self.batch_in_epoch,
-            "history": self.history,
-            "totals": self.totals,
-            "seconds": self._seconds(),
-            "fingerprint": self.prepared.fingerprint(),
-            "environment": environment(),
-        }
-        training = (self.state.opt_state, self.state.skipped)
-        self.store.save(self.step, self.state.params, training, record, loss=loss)
-        self.saved_step = self.step
-
-    def _save_and_stop(self) -> None:
-        self._land_all()
-        if self.saved_step != self.step:
-            self._save(None)
-        raise StoppedError(
-            f"saved step {self.step:,}, stopping; the same command goes on from here.",
-            self.requests.signal_number,
-        )
-
-    # ---- telling -------------------------------------------------------------------
-
-    def _tell_validation(self, entry: dict[str, Any], is_best: bool) -> None:
-        if not self.verbose:
-            return
-        held_out = entry.get("validation_loss")
-        losses = f"training loss {entry['train_loss']:.3f}"
-        if held_out is not None:
-            losses += f", validation loss {held_out:.3f}"
-        mark = ", the best so far" if is_best else ""
-        self.tell(
-            f"epoch {entry['epoch']:.2f}, step {self.step:,}, "
-            f"{in_words(self._seconds())}: {losses}{mark}"
-        )
-        pairs = spread(self.prepared.validation_texts, self.asked.train.show_sentences)
-        if not pairs:
-            return
-        translations = self.translator().translate([pair.src for pair in pairs])
-        for pair, translation in zip(pairs, translations, strict=True):
-            say_translation(pair.src, pair.tgt, translation)
-            self.tell()
-
-    def translator(self) -> Translator:
-        """The model as it is now."""
-        src, tgt = self.prepared.src_tokenizer, self.prepared.tgt_tokenizer
-        return Translator(self.model, self.state.params, src, tgt)
-
-    def _tell_finished(self) -> None:
-        fitted = self.fitted()
-        self.tell(
-            f"finished at step {fitted.step:,} after {in_words(self._seconds())}; best "
-            f"loss {fitted.best_loss:.3f} at step {fitted.best_step:,}, saved in "
-            f"{fitted.run}"
-        )
-        self.tell(
-            f"  translate:    python -m flaxformer_mt.translate --run {fitted.run}"
-        )
-        self.tell(
-            f"  evaluate:     python -m flaxformer_mt.evaluate --run {fitted.run}"
-        )
-        epochs = max(2 * round(fitted.step / len(self.batches)), 1)
-        self.tell(
-            "  go on:        the same command with a later end, as "
-            f"--train.epochs {epochs}"
-        )
-
-    def fitted(self) -> Fitted:
-        """Where the run stands."""
-        scored = [e for e in self.history if e["loss"] is not None]
-        best = min(scored, key=lambda e: e["loss"], default={"step": 0, "loss": np.nan})
-        return Fitted(
-            run=str(self.folder.path),
-            step=self.step,
-            best_step=best["step"],
-            best_loss=best["loss"],
-            history=list(self.history),
-        )
-
-
-def spread(pairs: list[TextPair], count: int) -> list[TextPair]:
-    """So many of the pairs, evenly spread: a corpus often changes on its way."""
-    count = min(count, len(pairs))
-    return [pairs[(2 * i + 1) * len(pairs) // (2 * count)] for i in range(count)]
-
-
-def environment() -> dict[str, str]:
-    """Versions and machine, recorded with each checkpoint."""
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {
-        "flaxformer-mt": __version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "device": describe_device(jax.config.jax_default_device or jax.devices()[0]),
-        **{package: version(package) for package in packages},
-    }
 
 
 def train(arguments: list[str]) -> None:

@@ -45,6 +45,10 @@ class TranslateOptions:
                         f"--{name.replace('_', '-')} must come with --sample, which "
                         "draws at random; got it alone: add --sample, or leave it out."
                     )
+        if not 0 <= self.seed < 2**31:
+            raise InputError(
+                f"--seed must be at least 0 and below 2**31; got {self.seed}."
+            )
         self.sample_options()
 
     def sample_options(self) -> SampleOptions:
@@ -108,7 +112,11 @@ def converse(translator: Translator, options: TranslateOptions) -> None:
     say("Type a sentence and press Enter; an empty input ends with Ctrl-D.")
     with contextlib.suppress(EOFError):
         for number in itertools.count():
-            text = input("> ")
+            try:
+                text = input("> ")
+            except UnicodeDecodeError:
+                say("  that was not UTF-8: set the terminal to UTF-8.")
+                continue
             translations, report = translator.decode(
                 [text], options.sample_options(), seed=options.seed, first_line=number
             )
@@ -123,7 +131,7 @@ def translate(arguments: list[str]) -> None:
     options = parse(TranslateOptions, arguments, prog="translate")
     choose_device(options.device)
     translator = Translator.load(options.run or None, note=say)
-    if sys.stdin.isatty():
+    if sys.stdin.isatty() and sys.stdout.isatty():
         converse(translator, options)
         return
     lines = input_lines(sys.stdin.buffer)

@@ -20,6 +20,7 @@ FLOORS = [
     {"decoding"},
     {"evaluation"},
     {"terminal", "command_line"},
+    {"session"},
     {"train", "translate", "evaluate"},
     {"__main__"},
 ]

@@ -42,7 +42,12 @@ from flaxformer_mt.errors import InputError
         ),
         (lambda: DataConfig(limit_pairs=-1), "limit_pairs must be 0"),
         (lambda: DataConfig(pad="<EOS>"), "four different"),
-        (lambda: DataConfig(unk=""), "non-empty spellings"),
+        (lambda: DataConfig(unk=""), "two characters or more"),
+        (lambda: DataConfig(pad="_"), "two characters or more"),
+        (
+            lambda: TrainConfig(schedule="cosine", minutes=1.0),
+            "needs an end in epochs or steps",
+        ),
         (lambda: Config(seed=-1), "seed must be at least 0"),
         (lambda: Config(run=" "), "run must name a folder"),
     ],

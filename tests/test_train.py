@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from flaxformer_mt import train as door
+from flaxformer_mt import session as loop
 from flaxformer_mt.config import Config, DataConfig, ModelConfig, TrainConfig
 from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import DivergedError, InputError, StoppedError
@@ -91,7 +91,7 @@ def test_asked_to_stop_it_saves_and_goes_on_bit_for_bit(config, tmp_path, monkey
     fit(config, verbose=False)
     whole = fingerprint(config.run)
     stopped = config.replace(run=str(tmp_path / "stopped"))
-    real_step, calls = door.train_step, []
+    real_step, calls = loop.train_step, []
 
     def step_and_signal(*args, **kwargs):
         calls.append(None)
@@ -99,7 +99,7 @@ def test_asked_to_stop_it_saves_and_goes_on_bit_for_bit(config, tmp_path, monkey
             os.kill(os.getpid(), signal.SIGTERM)
         return real_step(*args, **kwargs)
 
-    monkeypatch.setattr(door, "train_step", step_and_signal)
+    monkeypatch.setattr(loop, "train_step", step_and_signal)
     with pytest.raises(StoppedError, match="saved step 8, stopping") as caught:
         fit(stopped, verbose=False)
     assert caught.value.exit_code == 128 + signal.SIGTERM
@@ -201,18 +201,19 @@ def test_numbers_that_stop_being_finite_end_the_run_with_its_best_intact(
 ):
     """Row N2: no step that is saved holds a value that is not finite."""
     fit(with_steps(config, steps=5), verbose=False)
-    step, real_step = saved_steps(config.run)[-1], door.train_step
+    step, real_step = saved_steps(config.run)[-1], loop.train_step
 
     def poisoned(state, *args, **kwargs):
         embedding = state.params["src_embed"]["embedding"] * np.nan
         params = {**state.params, "src_embed": {"embedding": embedding}}
         return real_step(state.replace(params=params), *args, **kwargs)
 
-    monkeypatch.setattr(door, "train_step", poisoned)
+    monkeypatch.setattr(loop, "train_step", poisoned)
     with pytest.raises(DivergedError) as caught:
         fit(with_steps(config, steps=20), verbose=False)
     assert "updates in a row had a non-finite gradient" in str(caught.value)
-    assert f"the checkpoint of step {step} is saved" in str(caught.value)
+    assert f"step {step}, the best, is intact" in str(caught.value)
+    assert "the last batch from lines" in str(caught.value)
     assert caught.value.exit_code == 3
     for saved in saved_steps(config.run):
         params = load_params(config.run, saved).params

@@ -7,7 +7,6 @@ Axes: B batch, S source width, T target width, V target vocabulary.
 """
 
 import dataclasses
-import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,13 +37,19 @@ class SampleOptions:
     repetition_penalty: float = 1.0  # above 1 makes already used tokens less likely
 
     def __post_init__(self) -> None:
-        for name, least, remark in (
-            ("temperature", 0, "at least 0 (0 is greedy)"),
-            ("top_k", 0, "at least 0 (0 keeps all)"),
-            ("repetition_penalty", 1e-6, "above 0 (1 changes nothing)"),
+        # Beyond a factor of a thousand float32 runs out of numbers.
+        usual = lambda value: 1e-3 <= value <= 1e3  # noqa: E731
+        for name, is_right, remark in (
+            (
+                "temperature",
+                lambda t: t == 0 or usual(t),
+                "0 (greedy) or 0.001 to 1000",
+            ),
+            ("top_k", lambda k: k >= 0, "at least 0 (0 keeps all)"),
+            ("repetition_penalty", usual, "0.001 to 1000 (1 changes nothing)"),
         ):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= least):
+            if not is_right(value):
                 raise InputError(f"{name} must be {remark}; got {value}.")
 
 

@@ -23,10 +23,12 @@ from flaxformer_mt.decoding.sampling import (
     piece_keys,
     sample,
 )
+from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.transformer import Transformer, make_model
 from flaxformer_mt.text.batching import pad
 from flaxformer_mt.text.tokenizer import CharacterTokenizer
 from flaxformer_mt.training import checkpoints
+from flaxformer_mt.training.devices import check_versions
 from flaxformer_mt.training.run_folder import RunFolder
 
 BATCH_ROWS = (1, 8, 64)  # the batch sizes that are compiled
@@ -108,6 +110,7 @@ class Translator:
           InputError: no run there.
           StorageError: no undamaged checkpoint in it.
         """
+        check_versions()
         folder = RunFolder.of(starter.model_folder() if run is None else run)
         config = folder.config()
         src_tokenizer, tgt_tokenizer = folder.tokenizers()
@@ -165,6 +168,8 @@ class Translator:
         first_line: the number of texts before these, so that a sample of line 1,000
         is the same whether or not the lines before it were in the same call.
         """
+        if not 0 <= seed < 2**31:
+            raise InputError(f"seed must be at least 0 and below 2**31; got {seed}.")
         report = Report()
         pieces: list[tuple[int, list[int]]] = []  # (which text, source ids)
         for i, text in enumerate(texts):

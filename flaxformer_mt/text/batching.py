@@ -73,7 +73,7 @@ def make_batch(
 
 
 def choose_widths(
-    lengths: np.ndarray, *, num_shapes: int, multiple: int = 4
+    lengths: np.ndarray, *, num_shapes: int, max_length: int, multiple: int = 4
 ) -> list[tuple[int, int]]:
     """The nested (S, T) widths, few and tight, that hold every pair.
 
@@ -84,9 +84,10 @@ def choose_widths(
     Args:
       lengths: [N, 2] int, tokens a side with the one special that each side carries.
       num_shapes: each shape costs a compilation.
-      multiple: widths are rounded up to a multiple of this.
+      max_length: no width is above it: the model has no more positions.
+      multiple: widths are rounded up to a multiple of this, or to max_length.
     """
-    rounded = -(-lengths // multiple) * multiple
+    rounded = np.minimum(-(-lengths // multiple) * multiple, max_length)
     longer = rounded.max(axis=1)
     cuts = np.unique(longer)  # a run ends at one of these
     counts = np.array([(longer == cut).sum() for cut in cuts])
@@ -114,6 +115,7 @@ def choose_shapes(
     pairs: Sequence[EncodedPair],
     *,
     batch_sentences: int,
+    max_length: int,
     batch_tokens: int = 0,
     num_shapes: int = 4,
 ) -> list[Shape]:
@@ -121,7 +123,8 @@ def choose_shapes(
     as many rows as keep the wider side within that many tokens, padding counted."""
     lengths = np.array([(len(src) + 1, len(tgt) + 1) for src, tgt in pairs])
     shapes = []
-    for src_width, tgt_width in choose_widths(lengths, num_shapes=num_shapes):
+    widths = choose_widths(lengths, num_shapes=num_shapes, max_length=max_length)
+    for src_width, tgt_width in widths:
         rows = batch_sentences
         if batch_tokens:
             rows = batch_tokens // max(src_width, tgt_width)

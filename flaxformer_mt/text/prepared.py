@@ -59,6 +59,7 @@ class Prepared:
     src_tokenizer: CharacterTokenizer
     tgt_tokenizer: CharacterTokenizer
     train: list[tuple[list[int], list[int]]]  # encoded, no specials
+    train_lines: list[int]  # where each of them was read
     validation: list[tuple[list[int], list[int]]]
     validation_texts: list[TextPair]
     test_texts: list[TextPair]
@@ -106,8 +107,10 @@ def prepare(config: Config) -> Prepared:
             f"{_name(data)} gives 0 usable pairs ({tally.summary()}): check that both "
             "sides are text and, if given, that the vocabularies fit."
         )
-    if sum(tally.dropped.values()) > HIGH_DROP_SHARE * tally.read:
-        share = 1 - tally.kept / tally.read
+    over_limit = tally.dropped.get(filters.OVER_LIMIT, 0)
+    num_dropped = sum(tally.dropped.values()) - over_limit
+    share = num_dropped / max(tally.read - over_limit, 1)
+    if share > HIGH_DROP_SHARE:
         notes.append(f"warning: {share:.1%} of the pairs were dropped")
     parts = _split(data, kept, notes.append)
     tokenizers = [
@@ -129,6 +132,7 @@ def prepare(config: Config) -> Prepared:
     return Prepared(
         *tokenizers,
         train=encode("train"),
+        train_lines=[pair.line for pair in parts["train"]],
         validation=encode("validation"),
         validation_texts=parts["validation"],
         test_texts=parts["test"],
@@ -199,14 +203,15 @@ class _Filter:
     ) -> None:
         self.config, self.tally = config, tally
         self.normalizers, self.vocabularies = normalizers, vocabularies
-        self.num_marks = 0
+        self.num_marks = self.num_kept = 0
 
     def __call__(self, pairs: Iterable[RawPair]) -> Iterator[tuple[TextPair, Part]]:
         limit = self.config.data.limit_pairs
         for num_read, pair in enumerate(pairs, start=1):
             self.tally.read = num_read
-            if limit and self.tally.kept > limit:
-                # `read` counts this one as kept already, hence above and not at.
+            # The starter corpus keeps its own validation and test whole.
+            limited = limit and pair.part in (None, "train")
+            if limited and self.num_kept >= limit:
                 self.tally.drop(filters.OVER_LIMIT, pair.line)
                 continue
             src, tgt = self.normalizers[0](pair.src), self.normalizers[1](pair.tgt)
@@ -219,6 +224,7 @@ class _Filter:
                 for text, normalizer in zip(pair[:2], self.normalizers, strict=True)
                 if normalizer.rule != "none"
             )
+            self.num_kept += 1
             yield TextPair(src, tgt, pair.line, pair.group), pair.part
 
     def _reason(self, raw: RawPair, src: str, tgt: str) -> str | None:
@@ -254,7 +260,7 @@ def _split(
     for pair, place in zip(texts, places, strict=True):
         parts[place].append(pair)
     if not parts["train"]:
-        note("so few pairs that all of them train, none is kept for validation or test")
+        note("the split would leave no pair to train on, so all of them train")
         parts = {"train": texts, "validation": [], "test": []}
     counts = ", ".join(f"{len(pairs):,} {part}" for part, pairs in parts.items())
     note(f"pairs: {counts} (no sentence is in two of them)")

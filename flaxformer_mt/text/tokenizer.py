@@ -86,7 +86,7 @@ def load_tokenizer(path: str | Path) -> CharacterTokenizer:
         ) from None
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not a tokenizer of ours: {error!r}.") from error
 
 

@@ -30,7 +30,14 @@ def choose_device(wanted: Device) -> jax.Device:
     Raises:
       InputError: a GPU is asked for and JAX finds none.
     """
-    device = jax.devices("cpu")[0] if wanted == "cpu" else jax.devices()[0]
+    try:
+        device = jax.devices("cpu")[0] if wanted == "cpu" else jax.devices()[0]
+    except RuntimeError as error:
+        first = str(error).split("\n")[0]
+        raise InputError(
+            f"JAX cannot start a device ({first}): unset JAX_PLATFORMS, or check the "
+            "driver."
+        ) from error
     if wanted == "gpu" and device.platform != "gpu":
         raise InputError(
             "--device gpu needs a GPU that JAX can use; it found only "

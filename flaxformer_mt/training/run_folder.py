@@ -13,7 +13,11 @@ from flaxformer_mt.config import Config
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.text.prepared import Prepared, TextPair
 from flaxformer_mt.text.tokenizer import CharacterTokenizer, load_tokenizer
-from flaxformer_mt.training.storage import atomic_write_json, atomic_write_text
+from flaxformer_mt.training.storage import (
+    atomic_write_json,
+    atomic_write_text,
+    one_sentence,
+)
 
 CONFIG = "config.json"
 SRC_TOKENIZER = "tokenizer.src.json"
@@ -33,7 +37,10 @@ class RunFolder:
     @classmethod
     def of(cls, path: str | Path) -> "RunFolder":
         """The folder of that name; `~` is the home folder."""
-        return cls(Path(path).expanduser())
+        try:
+            return cls(Path(path).expanduser())
+        except RuntimeError as error:  # ~somebody who is not there
+            raise InputError(f"--run {path}: {error}: write the folder out.") from None
 
     def exists(self) -> bool:
         """Whether a run has begun here."""
@@ -41,6 +48,10 @@ class RunFolder:
 
     def check_usable(self) -> None:
         """Raises InputError if something other than a run lies at this path."""
+        with one_sentence(f"cannot read {self.path}"):
+            self._check_usable()
+
+    def _check_usable(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(
                 f"--run must name a folder; {self.path} is a file: choose another name."
@@ -48,7 +59,8 @@ class RunFolder:
         if self.path.is_dir() and any(self.path.iterdir()) and not self.exists():
             names = {entry.name for entry in self.path.iterdir()}
             # What a run leaves when it is killed before its config is written.
-            if names - {"checkpoints", SRC_TOKENIZER, TGT_TOKENIZER}:
+            own = {SRC_TOKENIZER, TGT_TOKENIZER, HELD_OUT, CONFIG}
+            if names - {"checkpoints", *own, *(f"{name}.tmp" for name in own)}:
                 raise InputError(
                     f"--run {self.path} holds other files and no run: choose a new "
                     "folder."

@@ -140,10 +140,11 @@ def test_the_tutorials_way_draws_from_the_distribution_it_describes():
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"temperature": -0.1}, "temperature must be at least 0"),
+        ({"temperature": -0.1}, "temperature must be 0"),
+        ({"temperature": 1e-40}, "temperature must be 0"),
         ({"temperature": float("nan")}, "temperature must be"),
         ({"top_k": -1}, "top_k must be at least 0"),
-        ({"repetition_penalty": 0.0}, "repetition_penalty must be above 0"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty must be 0.001 to"),
         ({"repetition_penalty": float("inf")}, "repetition_penalty must be"),
     ],
 )

@@ -49,7 +49,7 @@ def test_a_batch_holds_what_the_decoder_reads_and_what_it_must_predict():
 
 @given(LENGTHS, st.integers(1, 5))
 def test_widths_are_few_nested_and_hold_every_pair(lengths, num_shapes):
-    widths = choose_widths(np.array(lengths), num_shapes=num_shapes)
+    widths = choose_widths(np.array(lengths), num_shapes=num_shapes, max_length=41)
     assert 1 <= len(widths) <= num_shapes
     for narrow, wide in itertools.pairwise(widths):
         assert narrow[0] <= wide[0] and narrow[1] <= wide[1]
@@ -57,20 +57,39 @@ def test_widths_are_few_nested_and_hold_every_pair(lengths, num_shapes):
         assert s <= widths[-1][0] and t <= widths[-1][1]
 
 
+@pytest.mark.parametrize("max_length", [2, 6, 50, 127, 128])
+def test_no_width_is_beyond_the_models_positions(max_length):
+    lengths = np.array([(max_length, 1), (2, max_length)])
+    assert choose_widths(lengths, num_shapes=4, max_length=max_length)[-1] == (
+        max_length,
+        max_length,
+    )
+
+
 def test_widths_waste_as_little_as_any_choice_of_cuts():
     lengths = np.array([(4, 4)] * 50 + [(8, 8)] * 10 + [(20, 20)] * 30 + [(40, 40)])
-    assert choose_widths(lengths, num_shapes=4) == [(4, 4), (8, 8), (20, 20), (40, 40)]
+    assert choose_widths(lengths, num_shapes=4, max_length=128) == [
+        (4, 4),
+        (8, 8),
+        (20, 20),
+        (40, 40),
+    ]
     # With three, the ten short ones are the cheapest to join with a neighbour: 10 pairs
     # of 8 in 20 cost 240 positions more, 50 of 4 in 8 cost 400, one 40 costs less.
-    assert choose_widths(lengths, num_shapes=3) == [(8, 8), (20, 20), (40, 40)] or (
-        choose_widths(lengths, num_shapes=3) == [(4, 4), (20, 20), (40, 40)]
+    assert choose_widths(lengths, num_shapes=3, max_length=128) == [
+        (8, 8),
+        (20, 20),
+        (40, 40),
+    ] or (
+        choose_widths(lengths, num_shapes=3, max_length=128)
+        == [(4, 4), (20, 20), (40, 40)]
     )
 
 
 @given(LENGTHS, st.integers(1, 7), st.integers(0, 3))
 def test_an_epoch_holds_every_pair_once(lengths, rows, epoch):
     pairs = encoded(lengths)
-    shapes = choose_shapes(pairs, batch_sentences=rows)
+    shapes = choose_shapes(pairs, batch_sentences=rows, max_length=41)
     batches = EpochBatches(pairs, shapes, SPECIALS, seed=1)
     seen = []
     for batch in batches.epoch(epoch):
@@ -86,7 +105,7 @@ def test_an_epoch_holds_every_pair_once(lengths, rows, epoch):
 def test_an_epoch_goes_on_from_any_batch(lengths, epoch):
     pairs = encoded(lengths)
     batches = EpochBatches(
-        pairs, choose_shapes(pairs, batch_sentences=3), SPECIALS, seed=5
+        pairs, choose_shapes(pairs, batch_sentences=3, max_length=41), SPECIALS, seed=5
     )
     whole = list(batches.epoch(epoch))
     for start in range(len(whole) + 1):
@@ -98,7 +117,7 @@ def test_an_epoch_goes_on_from_any_batch(lengths, epoch):
 
 def test_epochs_and_seeds_differ_in_order_but_are_repeatable():
     pairs = encoded([(3, 3)] * 50)
-    shapes = choose_shapes(pairs, batch_sentences=8)
+    shapes = choose_shapes(pairs, batch_sentences=8, max_length=41)
 
     def order(seed, epoch):
         batches = EpochBatches(pairs, shapes, SPECIALS, seed=seed)
@@ -111,7 +130,9 @@ def test_epochs_and_seeds_differ_in_order_but_are_repeatable():
 
 def test_batches_by_tokens_stay_within_them():
     pairs = encoded([(3, 5)] * 40 + [(30, 20)] * 40)
-    for shape in choose_shapes(pairs, batch_sentences=64, batch_tokens=200):
+    for shape in choose_shapes(
+        pairs, batch_sentences=64, max_length=41, batch_tokens=200
+    ):
         assert shape.rows * max(shape.src_width, shape.tgt_width) <= 200
     with pytest.raises(InputError, match="must hold the longest pair, 32 tokens wide"):
-        choose_shapes(pairs, batch_sentences=64, batch_tokens=20)
+        choose_shapes(pairs, batch_sentences=64, max_length=41, batch_tokens=20)
