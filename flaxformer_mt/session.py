@@ -146,16 +146,17 @@ class Session:
             self.state = init_state(self.model, self.tx, init_key)
 
     def _resume(self, key: jax.Array) -> None:
+        saved = [tokenizer.to_dict() for tokenizer in self.folder.tokenizers()]
+        src, tgt = self.prepared.src_tokenizer, self.prepared.tgt_tokenizer
+        self._refuse_changed_corpus(saved == [src.to_dict(), tgt.to_dict()])
         # Only the shapes: nothing is computed for what the checkpoint holds.
         shapes = jax.eval_shape(lambda: init_state(self.model, self.tx, key))
         training = (shapes.opt_state, shapes.skipped)
         restored = self.store.restore(shapes.params, training)
         record = restored.record
-        if record["fingerprint"] != self.prepared.fingerprint():
-            raise InputError(
-                f"the corpus has changed since {self.folder.path} was begun: put the "
-                "old one back, or choose another --run."
-            )
+        self._refuse_changed_corpus(
+            record["fingerprint"] == self.prepared.fingerprint()
+        )
         params, training = jax.device_put((restored.params, restored.training))
         self.state = TrainState(
             jax.device_put(np.int32(restored.step)), params, *training
@@ -167,6 +168,13 @@ class Session:
         self.num_skipped = int(self.state.skipped.total)
         self.bad_in_row = int(self.state.skipped.in_row)
         self.tell(f"  resumed from step {self.step:,}")
+
+    def _refuse_changed_corpus(self, is_same: bool) -> None:
+        if not is_same:
+            raise InputError(
+                f"the corpus has changed since {self.folder.path} was begun: put the "
+                "old one back, or choose another --run."
+            )
 
     def describe(self) -> None:
         """Tells what will be trained, and on what."""
@@ -215,7 +223,8 @@ class Session:
     def _at_end(self, end: int | None, minutes: float | None) -> bool:
         if end is not None:
             return self.step >= end
-        return self._seconds() >= 60 * minutes
+        # However short the time, a run without a step would be none.
+        return self.step > 0 and self._seconds() >= 60 * minutes
 
     def _train_epoch(
         self, end: int | None, minutes: float | None, progress: Progress

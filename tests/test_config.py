@@ -27,7 +27,10 @@ from flaxformer_mt.errors import InputError
         (lambda: TrainConfig(learning_rate=float("inf")), "must be a finite number"),
         (lambda: TrainConfig(batch_sentences=0), "batch_sentences must be at least 1"),
         (lambda: TrainConfig(batch_tokens=-1), "batch_tokens must be 0 or more"),
-        (lambda: TrainConfig(epochs=-1), "epochs must be above 0; got -1"),
+        (
+            lambda: TrainConfig(epochs=-1),
+            "epochs must be above 0, or 0 for not given; got -1",
+        ),
         (
             lambda: TrainConfig(epochs=1, steps=2),
             "got train.epochs=1 and train.steps=2",

@@ -2,6 +2,8 @@
 
 import functools
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from flaxformer_mt.config import TrainConfig
@@ -28,7 +30,11 @@ def make_schedule(cfg: TrainConfig, *, num_steps: int | None) -> optax.Schedule:
         after = optax.cosine_decay_schedule(peak, max(steps, 1), alpha=FINAL_SHARE)
     else:
         offset = max(warmup, 1)
-        after = lambda count: peak * (offset / (count + offset)) ** 0.5  # noqa: E731
+
+        def after(count: jax.Array) -> jax.Array:
+            # It is also evaluated during warm-up, at counts below 0.
+            return peak * jnp.sqrt(offset / (jnp.maximum(count, 0) + offset))
+
     climb = optax.linear_schedule(0.0, peak, max(warmup, 1))
     return optax.join_schedules([climb, after], [warmup]) if warmup else after
 
