@@ -8,7 +8,12 @@ import pytest
 
 from flaxformer_mt.decoding.translator import Report
 from flaxformer_mt.errors import InputError
-from flaxformer_mt.translate import TranslateOptions, input_lines, translate_lines
+from flaxformer_mt.translate import (
+    TranslateOptions,
+    converse,
+    input_lines,
+    translate_lines,
+)
 
 
 class Echo:
@@ -47,6 +52,21 @@ def test_a_translation_is_one_line_even_if_it_holds_a_line_feed():
     output = io.BytesIO()
     translate_lines(Echo(), ["a\nb", "c"], TranslateOptions(), output)
     assert output.getvalue() == b"a b\nc\n"
+
+
+def test_at_a_terminal_it_asks_for_one_sentence_after_another(monkeypatch, capsys):
+    said = iter(["سلام", "Hello."])
+
+    def ask(prompt):
+        for text in said:
+            return text
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", ask)
+    translator = Echo()
+    converse(translator, TranslateOptions())
+    assert capsys.readouterr().out == "\u2068سلام\u2069\nHello.\n"
+    assert translator.asked == [(1, 0), (1, 1)]
 
 
 def translate(text: bytes, *arguments: str) -> subprocess.CompletedProcess:

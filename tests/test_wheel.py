@@ -25,13 +25,14 @@ def installed(tmp_path_factory):
 
 
 def test_the_wheel_carries_package_corpus_and_model_and_nothing_else(installed):
-    _, names = installed
+    site, names = installed
     assert "flaxformer_mt/shipped/data/en-fa/train.tsv" in names
     assert "flaxformer_mt/shipped/weights/starter/config.json" in names
     roots = {name.split("/")[0] for name in names}
     assert {r for r in roots if not r.endswith(".dist-info")} == {"flaxformer_mt"}
-    entry_points = [n for n in names if n.endswith("entry_points.txt")]
-    assert len(entry_points) == 1
+    (entry_points,) = [n for n in names if n.endswith("entry_points.txt")]
+    scripts = (site / entry_points).read_text(encoding="utf-8")
+    assert "flaxformer-mt = flaxformer_mt.__main__:main" in scripts
 
 
 def test_an_installed_package_translates_from_another_folder(installed, tmp_path):

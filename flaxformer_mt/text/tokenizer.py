@@ -2,7 +2,7 @@
 whole, so that training and translation cannot differ."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +88,3 @@ def load_tokenizer(path: str | Path) -> CharacterTokenizer:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not a tokenizer of ours: {error!r}.") from error
-
-
-def check_ids(ids: Sequence[int], size: int, where: str) -> None:
-    """Raises InputError if an id is outside [0, size): the device would not say so."""
-    if ids and not (min(ids) >= 0 and max(ids) < size):
-        bad = next(i for i in ids if not 0 <= i < size)
-        raise InputError(
-            f"{where}: token id {bad} is outside the vocabulary of {size} tokens."
-        )
