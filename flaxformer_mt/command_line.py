@@ -15,7 +15,7 @@ import tyro
 
 from flaxformer_mt import __version__
 from flaxformer_mt.config import did_you_mean
-from flaxformer_mt.errors import FlaxformerError, InputError
+from flaxformer_mt.errors import FlaxformerError, InputError, StoppedError
 from flaxformer_mt.training.devices import check_versions
 
 Options = TypeVar("Options")
@@ -67,8 +67,13 @@ def _one_line(boxed: str) -> str:
     """The first paragraph inside tyro's box, without the box."""
     body = re.split(r"\n│ ─", boxed)[0].split("\n", 1)[-1]
     words = re.sub(r"[╭╮╰╯│─]", " ", body).split()
-    text = " ".join(words)
-    return re.sub(r"^Error parsing (--)?[\w.-]+: (?=[a-z_.]+ must)", "", text)
+    text = re.sub(r"^Error parsing (?!--)[\w.-]+: ", "", " ".join(words))
+    for theirs, ours in (
+        (r"invalid literal for int\(\) with base 10:", "must be a whole number; got"),
+        (r"could not convert string to float:", "must be a number; got"),
+    ):
+        text = re.sub(rf"^Error parsing (--[\w.-]+): {theirs}", rf"\1 {ours}", text)
+    return re.sub(r"^Error parsing --[\w.-]+: (?=[\w.-]+ must)", "", text)
 
 
 def run_door(door: Callable[[list[str]], Any]) -> None:
@@ -89,7 +94,8 @@ def run_door(door: Callable[[list[str]], Any]) -> None:
     except FlaxformerError as error:
         if debug:
             traceback.print_exc()
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        kind = "stopped" if isinstance(error, StoppedError) else "error"
+        print(f"{kind}: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -32,8 +32,9 @@ def require_numbers(options: Any) -> None:
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if isinstance(value, float) and not math.isfinite(value):
+            table = type(options).__name__.removesuffix("Config").lower()
             raise InputError(
-                f"{field.name} must be a finite number; got {value}: give a number."
+                f"{table}.{field.name} must be a finite number; got {value}."
             )
 
 

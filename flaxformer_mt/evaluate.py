@@ -20,6 +20,8 @@ from flaxformer_mt.text.prepared import TextPair
 from flaxformer_mt.training.devices import choose_device
 from flaxformer_mt.training.run_folder import RunFolder
 
+FEW_SENTENCES = 100  # below it a score is mostly chance
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
@@ -134,6 +136,8 @@ def evaluate(arguments: list[str]) -> None:
     scores, translations, told = evaluate_pairs(translator, pairs)
     for sentence in told:
         say(sentence)
+    if len(pairs) < FEW_SENTENCES:
+        say(f"{len(pairs)} sentences are too few for a score that means much")
     if options.json:
         rows = [
             {"src": p.src, "ref": p.tgt, "translation": t, "group": p.group}

@@ -5,6 +5,7 @@ batch is the pure function in training/step.py; `fit` in train.py opens the fold
 """
 
 import dataclasses
+import os
 import platform
 import time
 from collections import deque
@@ -67,6 +68,8 @@ class StopRequests:
         if self.signal_number:  # asked twice: at once
             raise KeyboardInterrupt
         self.signal_number = signal_number
+        # Not print, which may not be entered twice: a signal can come in one.
+        os.write(2, b"stopping after this step; once more stops at once\n")
 
 
 class InFlight(NamedTuple):
@@ -191,7 +194,9 @@ class Session:
             f"width: {shapes}; each shape compiles at its first step"
         )
         what = (
-            "validation" if self.prepared.validation else "training (none is held out)"
+            "validation"
+            if self.prepared.validation
+            else "training (no pair is kept for validation)"
         )
         self.tell(f"  the best checkpoint is the one with the lowest loss of {what}")
 
@@ -204,6 +209,7 @@ class Session:
         if self._at_end(end, minutes):
             if self.step and self.validated_step != self.step:
                 self._validate_and_save()
+            self.tell("already at its end: nothing was left to do")
             self._tell_finished()
             return
         self.tokens_shown, self.last_shown = 0.0, time.monotonic()

@@ -54,8 +54,8 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
     if saved_steps(folder.path):
         refuse_differences(folder.config(), config)
     tell = say if verbose else lambda _="": None
-    tell(f"flaxformer-mt {__version__}, training on {describe_device(device)}")
     prepared = prepare(config)
+    tell(f"flaxformer-mt {__version__}, training on {describe_device(device)}")
     for note in prepared.notes:
         tell(f"  {note}")
     shapes = batch_shapes(config, prepared)  # refuses before anything is written

@@ -26,11 +26,11 @@ class TranslateOptions:
     run: str = ""
     # Draw translations at random instead of taking the likeliest letters (greedy).
     sample: bool = False
-    # With --sample: 0 is greedy, above 1 is bolder. (default: 1.0)
+    # With --sample: 0 is greedy, above 1 is bolder; 1.0 if not given.
     temperature: float | None = None
-    # With --sample: draw among so many likeliest letters; 0 is all. (default: 0)
+    # With --sample: draw among so many likeliest letters; 0 is all, and if not given.
     top_k: int | None = None
-    # With --sample: above 1 makes letters that were used less likely. (default: 1.2)
+    # With --sample: above 1 makes letters that were used less likely; 1.2 if not given.
     repetition_penalty: float | None = None
     # With --sample: the same seed draws the same translations.
     seed: int = 0

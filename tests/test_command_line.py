@@ -28,7 +28,8 @@ from flaxformer_mt.translate import TranslateOptions
         (["--qqqqqq"], "unknown option '--qqqqqq': --help lists the options."),
         (["corpus.txt"], "unknown argument 'corpus.txt'"),
         (["--train.epochs"], "--train.epochs"),
-        (["--train.epochs", "three"], "three"),
+        (["--train.epochs", "three"], "epochs must be a whole number; got 'three'"),
+        (["--train.minutes", "x"], "--train.minutes must be a number; got 'x'"),
         (["--train.learning-rate", "-1"], "train.learning_rate must be above 0"),
         (["--model.num-heads", "7"], "got d_model=96, num_heads=7."),
         (["--model.dropout-rate", "1"], "below 1; got 1.0"),
@@ -44,6 +45,7 @@ def test_a_bad_option_is_one_sentence(arguments, expected):
     message = str(caught.value)
     assert expected in message
     assert "\n" not in message and "│" not in message
+    assert "Error parsing" not in message
 
 
 def test_everyday_options_have_the_names_that_the_readme_uses():

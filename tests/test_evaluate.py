@@ -30,6 +30,7 @@ def test_files_of_ones_own_are_scored_and_groups_apart(files, capsys):
     shown = capsys.readouterr()
     assert "chrF++" in shown.out and "drinks" in shown.out and "nw:2" in shown.out
     assert "reference" in shown.err
+    assert "2 sentences are too few for a score" in shown.err
 
 
 def test_a_group_for_each_sentence_is_needed(files, tmp_path):

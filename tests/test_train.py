@@ -130,6 +130,7 @@ def test_a_finished_run_says_so_and_changes_nothing(config, capsys):
     before = fingerprint(config.run)
     fit(config)
     told = capsys.readouterr().err
+    assert "already at its end" in told
     assert "finished at step 20" in told and "translate" in told
     assert fingerprint(config.run) == before
 
@@ -160,7 +161,10 @@ def test_without_validation_pairs_training_loss_decides_and_is_said(config, caps
     )
     fitted = fit(config.replace(data=data))
     assert fitted.best_loss == min(e["train_loss"] for e in fitted.history)
-    assert "lowest loss of training (none is held out)" in capsys.readouterr().err
+    assert (
+        "lowest loss of training (no pair is kept for validation)"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
