@@ -142,6 +142,7 @@ class Session:
         self.started = time.monotonic()
         self.step = self.saved_step = 0
         self.num_skipped = self.bad_in_row = 0
+        self.fingerprint = self.prepared.fingerprint()
         self.in_flight: deque[InFlight] = deque()
         if self.store.steps():
             self._resume(init_key)
@@ -157,9 +158,7 @@ class Session:
         training = (shapes.opt_state, shapes.skipped)
         restored = self.store.restore(shapes.params, training)
         record = restored.record
-        self._refuse_changed_corpus(
-            record["fingerprint"] == self.prepared.fingerprint()
-        )
+        self._refuse_changed_corpus(record["fingerprint"] == self.fingerprint)
         params, training = jax.device_put((restored.params, restored.training))
         self.state = TrainState(
             jax.device_put(np.int32(restored.step)), params, *training
@@ -170,6 +169,8 @@ class Session:
         self.seconds_before = record["seconds"]
         self.num_skipped = int(self.state.skipped.total)
         self.bad_in_row = int(self.state.skipped.in_row)
+        # A kill may have come between the checkpoint and the log.
+        self.folder.write_metrics(self.history)
         self.tell(f"  resumed from step {self.step:,}")
 
     def _refuse_changed_corpus(self, is_same: bool) -> None:
@@ -330,7 +331,9 @@ class Session:
 
     def _validate_and_save(self) -> None:
         self._land_all()
-        loss = train_loss = self.totals[0] / max(self.totals[1], 1)
+        nats, num_tokens = self.totals
+        # Where every update was skipped there is no loss, and so nothing to be best.
+        loss = train_loss = nats / num_tokens if num_tokens else float("nan")
         entry = {
             "step": self.step,
             "epoch": round(self.step / len(self.batches), 3),
@@ -369,7 +372,7 @@ class Session:
             "history": self.history,
             "totals": self.totals,
             "seconds": self._seconds(),
-            "fingerprint": self.prepared.fingerprint(),
+            "fingerprint": self.fingerprint,
             "environment": environment(),
         }
         training = (self.state.opt_state, self.state.skipped)

@@ -48,7 +48,7 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
     check_versions()
     folder = RunFolder.of(config.run)
     folder.check_usable()
-    refuse_starter(folder)
+    refuse_published(folder)
     device = choose_device(config.device)
     # Without a checkpoint nothing would be lost: such a folder begins anew.
     if saved_steps(folder.path):
@@ -74,8 +74,8 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
         return session.fitted()
 
 
-def refuse_starter(folder: RunFolder) -> None:
-    """Raises InputError for the folder of the starter model, which is only read."""
+def refuse_published(folder: RunFolder) -> None:
+    """Raises InputError for the folder of a published model, which is only read."""
     if (folder.path / starter.CARD).is_file():
         raise InputError(
             f"{folder.path} holds a published model, which is only read: choose "

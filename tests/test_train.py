@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from flaxformer_mt import session as loop
+from flaxformer_mt import starter
 from flaxformer_mt.config import Config, DataConfig, ModelConfig, TrainConfig
 from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import DivergedError, InputError, StoppedError
@@ -222,6 +223,32 @@ def test_numbers_that_stop_being_finite_end_the_run_with_its_best_intact(
     for saved in saved_steps(config.run):
         params = load_params(config.run, saved).params
         assert all(np.isfinite(leaf).all() for leaf in leaves(params))
+
+
+def test_a_stretch_in_which_every_update_was_skipped_is_never_the_best(
+    config, monkeypatch
+):
+    """No validation pairs: its training loss is of no token at all."""
+    data = DataConfig(
+        src=config.data.src, tgt=config.data.tgt, validation_fraction=0, test_fraction=0
+    )
+    first = with_steps(config.replace(data=data), steps=2, validate_steps=2)
+    fit(first, verbose=False)
+    real_step = loop.train_step
+
+    def skipped(state, batch, *args, **kwargs):
+        kwargs["label_smoothing"] = float("nan")
+        return real_step(state, batch, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "train_step", skipped)
+    fitted = fit(first, verbose=False, more_steps=2)
+    assert (fitted.step, fitted.best_step) == (4, 2)
+    assert json.loads(open_metrics(config.run)[-1])["train_loss"] is None
+
+
+def test_a_published_model_is_not_trained_on(config):
+    with pytest.raises(InputError, match="a published model, which is only read"):
+        fit(config.replace(run=str(starter.model_folder())), verbose=False)
 
 
 def test_an_absurd_learning_rate_never_reaches_a_checkpoint(config):

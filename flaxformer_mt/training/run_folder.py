@@ -6,6 +6,7 @@ machine: no path in it points outside.
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -134,5 +135,11 @@ class RunFolder:
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """The log as one JSON object a line. It is written whole, from the history that
         the checkpoint holds, so that a killed run leaves no line twice."""
-        lines = "".join(json.dumps(entry) + "\n" for entry in history)
+
+        def plain(value: Any) -> Any:  # JSON has no NaN
+            bad = isinstance(value, float) and not math.isfinite(value)
+            return None if bad else value
+
+        rows = ({name: plain(v) for name, v in entry.items()} for entry in history)
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
         atomic_write_text(self.path / METRICS, lines)
