@@ -1,4 +1,4 @@
-"""flaxformer-mt train|translate|evaluate: the same doors under one name."""
+"""flaxformer-mt train|translate|...: the same doors under one name."""
 
 import importlib
 import sys
@@ -10,6 +10,8 @@ DOORS = {
     "train": "trains a translator on sentence pairs",
     "translate": "translates lines of text",
     "evaluate": "scores a translator on sentences it has never seen",
+    "prepare": "cleans, splits and tokenizes a corpus, with a report on it",
+    "download": "fetches a parallel corpus and says how to train on it",
 }
 
 

@@ -55,8 +55,11 @@ def parse(kind: type[Options], arguments: list[str], *, prog: str) -> Options:
 def option_names(kind: type, prefix: str = "") -> Iterator[str]:
     """The spelling of every option of a dataclass, nested ones with a dot."""
     hints = typing.get_type_hints(kind)
+    marked = typing.get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         name = prefix + field.name.replace("_", "-")
+        if tyro.conf.Positional in getattr(marked[field.name], "__metadata__", ()):
+            continue  # given by its place, without a name
         if dataclasses.is_dataclass(hints[field.name]):
             yield from option_names(hints[field.name], f"{name}.")
         else:
@@ -76,11 +79,21 @@ def _one_line(boxed: str) -> str:
     return re.sub(r"^Error parsing --[\w.-]+: (?=[\w.-]+ must)", "", text)
 
 
+def open_closed_streams() -> None:
+    """Gives Python its standard streams where the caller closed them (`<&-`): what is
+    read is then empty, and what is written goes nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, nowhere)
+
+
 def run_door(door: Callable[[list[str]], Any]) -> None:
     """Runs a door on the command line's arguments and exits with its code.
 
     What a person can mend is one line on stderr; `--debug` shows where it came from.
     """
+    open_closed_streams()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]

@@ -19,6 +19,8 @@ from flaxformer_mt.errors import InputError
 CONFIG_FORMAT = 1  # raised when a saved config needs translating to be read
 
 Normalization = Literal["auto", "persian", "basic", "none"]
+Digits = Literal["script", "ascii", "keep"]
+Tokenization = Literal["characters", "unigram", "bpe"]
 
 
 def require(condition: bool, message: str) -> None:
@@ -45,14 +47,59 @@ def did_you_mean(name: str, known: typing.Iterable[str]) -> str:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FilterConfig:
+    """The rules that leave a pair out. Each is counted and shown; each has a switch."""
+
+    # A side without anything but white space.
+    empty: bool = True
+    # A control character (Unicode Cc other than white space): text has none.
+    control: bool = True
+    # Both sides the same text: copied, not translated.
+    identical: bool = True
+    # The very pair was there before, once both sides are normalised.
+    duplicates: bool = True
+    # A side of more characters is no sentence; 0: no limit.
+    max_characters: int = 1000
+    # One side has so many times the characters of the other, and more than 20; 0: off.
+    max_ratio: float = 9.0
+    # Less than this share of a side's letters is in a script of that side's language,
+    # as its first lines show; 0: off.
+    min_script: float = 0.5
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(
+            self.max_characters >= 0,
+            "data.filter.max_characters must be above 0, or 0 for no limit; got "
+            f"{self.max_characters}.",
+        )
+        require(
+            self.max_ratio == 0 or self.max_ratio >= 1,
+            "data.filter.max_ratio must be at least 1, or 0 for off; got "
+            f"{self.max_ratio}.",
+        )
+        require(
+            0 <= self.min_script <= 1,
+            f"data.filter.min_script must be between 0 and 1; got {self.min_script}.",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Where the sentence pairs come from and which of them are kept."""
 
+    # A folder that prepare has written: the corpus, split and tokenized. What was
+    # decided there (all but data.subword_sampling) is then not given again.
+    prepared: str = ""
     # Source sentences, PATH[:PART]; PART is a member of a zip, a column number of a
-    # TSV (from 0) or a key of a JSONL; .gz opens by itself. Empty: the starter corpus.
-    src: str = ""
+    # TSV (from 0) or a key of a JSONL; .gz opens by itself. Several corpora: several
+    # sources, separated by spaces. None: the starter corpus.
+    src: tuple[str, ...] = ()
     # Target sentences, PATH[:PART], in step with the source.
-    tgt: str = ""
+    tgt: tuple[str, ...] = ()
+    # How often a pair of each corpus is read in an epoch, on average: 2 is twice, 0.5
+    # every other epoch. None: once.
+    weights: tuple[float, ...] = ()
     # Language codes, kept in the run; they choose the normalisation where it is auto.
     src_lang: str = ""
     tgt_lang: str = ""
@@ -60,13 +107,35 @@ class DataConfig:
     # (also Arabic letter forms to Persian ones), none, or auto (by the script).
     src_normalize: Normalization = "auto"
     tgt_normalize: Normalization = "auto"
+    # Arabic and Persian digits: script (persian makes Arabic ones Persian), ascii
+    # (both become 0 to 9) or keep.
+    digits: Digits = "script"
     # Fold both sides to lower case before anything else, as the tutorial does.
     lowercase: bool = False
-    # Share of the pairs kept out of training, as groups that share a sentence.
+    # What is left out.
+    filter: FilterConfig = dataclasses.field(default_factory=FilterConfig)
+    # Share of the pairs kept out of training, as groups that share a sentence, and how
+    # many pairs that is at most (the groups of lowest hash; 0: no limit).
     validation_fraction: float = 0.05
     test_fraction: float = 0.05
+    max_validation_pairs: int = 5000
+    max_test_pairs: int = 5000
     # Use only the first so many pairs that pass the filters; 0 uses all.
     limit_pairs: int = 0
+    # What a token is: a character, or a piece of a word as SentencePiece learns it.
+    tokenizer: Tokenization = "characters"
+    # Pieces that SentencePiece learns, a side or, where shared, in all.
+    vocab_size: int = 8000
+    # One SentencePiece vocabulary for both sides: for languages that share letters.
+    shared_vocab: bool = False
+    # Sentences that SentencePiece learns from, drawn from the training pairs.
+    vocab_sentences: int = 500_000
+    # Characters seen less often are spelled in bytes (characters only).
+    min_count: int = 1
+    # Subword regularisation: how freely each epoch cuts words anew, from 0 (never) to
+    # below 1; 0.1 is usual. For bpe it is the share of merges left out; for unigram
+    # cuts are drawn with their probabilities to the power of 0.02 / this.
+    subword_sampling: float = 0.0
     # Vocabulary files of one's own, a JSON list of tokens; pairs with a character that
     # is not in them are dropped and counted. Empty: taken from the training pairs.
     src_vocab: str = ""
@@ -76,15 +145,50 @@ class DataConfig:
     pad: str = "<PAD>"
     eos: str = "<EOS>"
     unk: str = "<UNK>"
+    # Processes that read and tokenize; 0: as many as there are cores, for a corpus
+    # that is worth it. The result does not depend on it.
+    processes: int = 0
 
     def __post_init__(self) -> None:
+        # One corpus may be given as a plain string, as it mostly is from Python.
+        for name in ("src", "tgt"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                object.__setattr__(self, name, (value,) if value else ())
         require_numbers(self)
+        self._check_corpora()
+        self._check_split()
+        self._check_tokens()
+
+    def _check_corpora(self) -> None:
         require(
             bool(self.src) == bool(self.tgt),
             "data.src and data.tgt belong together; got only data."
             f"{'src' if self.src else 'tgt'}: give both, or neither for the starter "
             "corpus.",
         )
+        require(
+            len(self.src) == len(self.tgt),
+            f"data.src and data.tgt must name equally many corpora; got {len(self.src)}"
+            f" and {len(self.tgt)}.",
+        )
+        require(
+            not self.weights or len(self.weights) == len(self.src),
+            "data.weights must have a number for each corpus of data.src; got "
+            f"{len(self.weights)} for {len(self.src)}.",
+        )
+        require(
+            all(math.isfinite(weight) and weight > 0 for weight in self.weights),
+            f"data.weights must be above 0; got {', '.join(map(str, self.weights))}: "
+            "leave out a corpus that is not to be read.",
+        )
+        require(
+            not (self.prepared and self.src),
+            "give data.prepared or data.src, not both: a prepared folder holds its "
+            "corpus.",
+        )
+
+    def _check_split(self) -> None:
         for name in ("validation_fraction", "test_fraction"):
             value = getattr(self, name)
             require(
@@ -96,9 +200,42 @@ class DataConfig:
             "data.validation_fraction and data.test_fraction must leave pairs to train "
             f"on; got {self.validation_fraction} + {self.test_fraction}.",
         )
+        for name, meaning in (
+            ("limit_pairs", "all"),
+            ("max_validation_pairs", "no limit"),
+            ("max_test_pairs", "no limit"),
+            ("processes", "as many as there are cores"),
+        ):
+            value = getattr(self, name)
+            require(
+                value >= 0, f"data.{name} must be 0 ({meaning}) or more; got {value}."
+            )
+
+    def _check_tokens(self) -> None:
+        for name in ("vocab_size", "vocab_sentences", "min_count"):
+            value = getattr(self, name)
+            require(value >= 1, f"data.{name} must be at least 1; got {value}.")
         require(
-            self.limit_pairs >= 0,
-            f"data.limit_pairs must be 0 (all) or more; got {self.limit_pairs}.",
+            0 <= self.subword_sampling < 1,
+            "data.subword_sampling must be at least 0 and below 1; got "
+            f"{self.subword_sampling}.",
+        )
+        of_characters = self.tokenizer == "characters"
+        require(
+            of_characters or not (self.src_vocab or self.tgt_vocab),
+            "data.src_vocab and data.tgt_vocab are lists of characters; got "
+            f"data.tokenizer={self.tokenizer}, which learns its own: give one or the "
+            "other.",
+        )
+        require(
+            not (of_characters and self.shared_vocab),
+            "data.shared_vocab is for SentencePiece; got data.tokenizer=characters: "
+            "give unigram or bpe.",
+        )
+        require(
+            not (of_characters and self.subword_sampling and not self.prepared),
+            "data.subword_sampling cuts words anew; got data.tokenizer=characters, "
+            "which has no words: give unigram or bpe.",
         )
         specials = (self.bos, self.pad, self.eos, self.unk)
         require(
@@ -195,6 +332,9 @@ class TrainConfig:
     # padding counted.
     batch_sentences: int = 16
     batch_tokens: int = 0
+    # Batches come in at most so many sizes: each costs a compilation, and each saves
+    # padding.
+    max_shapes: int = 8
     # Updates between validations; 0 validates after each epoch of at least 100.
     validate_steps: int = 0
     # Sentences translated and shown after a validation.
@@ -232,7 +372,7 @@ class TrainConfig:
                 0 <= value < 1,
                 f"train.{name} must be at least 0 and below 1; got {value}.",
             )
-        for name in ("batch_sentences", "max_bad_updates"):
+        for name in ("batch_sentences", "max_shapes", "max_bad_updates"):
             value = getattr(self, name)
             require(value >= 1, f"train.{name} must be at least 1; got {value}.")
         for name in (
@@ -308,10 +448,10 @@ class Config:
             f"{run} has a config of format {written}, this version reads format "
             f"{CONFIG_FORMAT}: use the version that wrote it, or train again.",
         )
-        return _build(cls, {**fields, "run": str(run)}, prefix="")
+        return options_from(cls, {**fields, "run": str(run)}, prefix="")
 
 
-def _build(cls: type, fields: Any, prefix: str) -> Any:
+def options_from(cls: type, fields: Any, prefix: str) -> Any:
     """An options dataclass out of nested dictionaries, strictly."""
     require(
         isinstance(fields, dict),
@@ -324,7 +464,7 @@ def _build(cls: type, fields: Any, prefix: str) -> Any:
             raise InputError(f"unknown key '{prefix}{name}'{did_you_mean(name, known)}")
         kind = known[name]
         if dataclasses.is_dataclass(kind):
-            values[name] = _build(kind, value, f"{prefix}{name}.")
+            values[name] = options_from(kind, value, f"{prefix}{name}.")
         else:
             values[name] = _checked(kind, value, f"{prefix}{name}")
     return cls(**values)
@@ -340,6 +480,12 @@ def _checked(kind: Any, value: Any, name: str) -> Any:
             f"{did_you_mean(str(value), choices)}",
         )
         return value
+    if typing.get_origin(kind) is tuple:
+        # A list of JSON, or one string alone, as configs had at first.
+        entries = [value] if isinstance(value, str) and value else value or []
+        require(isinstance(entries, list | tuple), f"{name} must be a list.")
+        item, _ = typing.get_args(kind)
+        return tuple(_checked(item, entry, name) for entry in entries)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     require(

@@ -21,7 +21,7 @@ from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import DivergedError, InputError, StoppedError
 from flaxformer_mt.model.transformer import count_parameters, make_model
 from flaxformer_mt.terminal import Progress, in_words, say, say_translation
-from flaxformer_mt.text.batching import EpochBatches, Shape
+from flaxformer_mt.text.batching import Batch, EpochBatches, Prefetch, Recut, Shape
 from flaxformer_mt.text.prepared import Prepared, TextPair
 from flaxformer_mt.training.checkpoints import CheckpointStore
 from flaxformer_mt.training.devices import describe_device
@@ -107,11 +107,15 @@ class Session:
     # ---- setting up ----------------------------------------------------------------
 
     def _make_batches(self) -> None:
-        self.batches, self.validation_batches = (
-            EpochBatches(
-                pairs, self.shapes, self.prepared.specials, seed=self.begun.seed
-            )
-            for pairs in (self.prepared.train, self.prepared.validation)
+        prepared, seed = self.prepared, self.begun.seed
+        self.batches = EpochBatches(
+            *(prepared.train, self.shapes, prepared.specials),
+            seed=seed,
+            weights=prepared.data.weights,
+            recut=recut_of(self.begun, prepared),
+        )
+        self.validation_batches = EpochBatches(
+            *(prepared.validation, self.shapes, prepared.specials), seed=seed
         )
 
     def _make_model(self) -> None:
@@ -144,6 +148,7 @@ class Session:
         self.num_skipped = self.bad_in_row = 0
         self.fingerprint = self.prepared.fingerprint()
         self.in_flight: deque[InFlight] = deque()
+        self.ready: Prefetch[Batch] | None = None
         if self.store.steps():
             self._resume(init_key)
         else:
@@ -187,13 +192,16 @@ class Session:
         self.tell(
             f"  model: {count_parameters(self.state.params):,} parameters, {layers}, "
             f"d_model {cfg.d_model}, d_ff {cfg.d_ff}, {cfg.num_heads} heads, "
-            f"{cfg.src_vocab_size} source and {cfg.tgt_vocab_size} target characters"
+            f"{cfg.src_vocab_size:,} source and {cfg.tgt_vocab_size:,} target tokens "
+            f"({self.prepared.data.tokenizer})"
         )
         shapes = ", ".join(f"{b} x {s}/{t}" for b, s, t in self.shapes)
         self.tell(
             f"  batches: {len(self.batches):,} an epoch, sentences x source/target "
             f"width: {shapes}; each shape compiles at its first step"
         )
+        src, tgt = self.batches.padding()
+        self.tell(f"  padding: {src:.1%} of the source positions, {tgt:.1%} of target")
         what = (
             "validation"
             if self.prepared.validation
@@ -214,10 +222,14 @@ class Session:
             self._tell_finished()
             return
         self.tokens_shown, self.last_shown = 0.0, time.monotonic()
+        self.waited_before, self.wait_since = 0.0, time.monotonic()
         total = end if end else minutes * 60
-        with Progress("training", total, visible=self.verbose) as progress:
-            while not self._at_end(end, minutes):
-                self._train_epoch(end, minutes, progress)
+        with (
+            Progress("training", total, visible=self.verbose) as progress,
+            Prefetch(self.batches.onwards(self.epoch, self.batch_in_epoch)) as ready,
+        ):
+            self.ready = ready
+            self._train(end, minutes, progress)
         if self.validated_step != self.step:
             self._validate_and_save()
         self._tell_finished()
@@ -233,10 +245,11 @@ class Session:
         # However short the time, a run without a step would be none.
         return self.step > 0 and self._seconds() >= 60 * minutes
 
-    def _train_epoch(
+    def _train(
         self, end: int | None, minutes: float | None, progress: Progress
     ) -> None:
-        for batch in self.batches.epoch(self.epoch, start=self.batch_in_epoch):
+        while not self._at_end(end, minutes):
+            batch = next(self.ready)
             self.state, totals = train_step(
                 *(self.state, batch, self.dropout_key),
                 model=self.model,
@@ -257,8 +270,6 @@ class Session:
                 self._validate_and_save()
             if self.requests.signal_number:
                 self._save_and_stop()
-            if self._at_end(end, minutes):
-                break
 
     def _place(self) -> tuple[int, int, int]:
         """(step, epoch, number in the epoch) of the batch at hand."""
@@ -314,14 +325,14 @@ class Session:
         if self.bad_in_row < self.begun.train.max_bad_updates:
             return
         members = self.batches.plan(epoch)[number][1]
-        lines = ", ".join(str(self.prepared.train_lines[i]) for i in members[:8])
+        places = ", ".join(self.prepared.place(i) for i in members[:8])
         best = self.fitted().best_step
         kept = f"step {best:,}, the best, is intact" if best else "no step was saved"
         raise DivergedError(
             f"stopped at step {step:,}: {self.bad_in_row} updates in a row had a "
             f"non-finite gradient (norm {float(self.state.skipped.last_norm)}, "
             f"learning rate {float(self.schedule(step - 1)):.3g}, the last batch from "
-            f"lines {lines}); {kept}; try a lower --train.learning-rate in a new --run."
+            f"{places}); {kept}; try a lower --train.learning-rate in a new --run."
         )
 
     def _seconds(self) -> float:
@@ -340,6 +351,7 @@ class Session:
             "train_loss": train_loss,
             "learning_rate": float(self.schedule(max(self.step - 1, 0))),
             "seconds": round(self._seconds(), 1),
+            "data_wait": round(self._data_wait(), 5),
         }
         if self.prepared.validation:
             loss = entry["validation_loss"] = self._validation_loss()
@@ -353,6 +365,16 @@ class Session:
         self._save(loss)
         self.folder.write_metrics(self.history)
         self._tell_validation(entry, loss < best)
+
+    def _data_wait(self) -> float:
+        """The share of the training time since the last call in which the next batch
+        was not ready."""
+        if self.ready is None:
+            return 0.0
+        now, waited = time.monotonic(), self.ready.seconds_waited
+        share = (waited - self.waited_before) / max(now - self.wait_since, 1e-9)
+        self.waited_before, self.wait_since = waited, now
+        return share
 
     def _validation_loss(self) -> float:
         """Nats a token over all validation pairs: sums added, divided once."""
@@ -398,6 +420,7 @@ class Session:
         if held_out is not None:
             losses += f", validation loss {held_out:.3f}"
         mark = ", the best so far" if is_best else ""
+        mark += f"; waited for data {entry['data_wait']:.1%} of the time"
         self.tell(
             f"epoch {entry['epoch']:.2f}, step {self.step:,}, "
             f"{in_words(self._seconds())}: {losses}{mark}"
@@ -445,6 +468,17 @@ class Session:
             best_loss=best["loss"],
             history=list(self.history),
         )
+
+
+def recut_of(config: Config, prepared: Prepared) -> Recut | None:
+    """How training cuts words anew in each epoch; None where it does not."""
+    if not config.data.subword_sampling:
+        return None
+    return Recut(
+        *(prepared.src_tokenizer, prepared.tgt_tokenizer),
+        strength=config.data.subword_sampling,
+        seed=config.seed,
+    )
 
 
 def spread(pairs: list[TextPair], count: int) -> list[TextPair]:

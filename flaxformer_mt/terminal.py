@@ -60,6 +60,8 @@ class Progress:
     """
 
     def __init__(self, what: str, total: float, *, visible: bool = True) -> None:
+        """total: 0 where it is not known beforehand."""
+        self.has_total = total > 0
         self.what, self.total, self.visible = what, max(total, 1e-9), visible
         self.console = rich.console.Console(stderr=True)
         self.bar: rich.progress.Progress | None = None
@@ -76,7 +78,8 @@ class Progress:
                 console=self.console,
                 transient=True,
             )
-            self.task = self.bar.add_task(self.what, total=self.total, status="")
+            total = self.total if self.has_total else None
+            self.task = self.bar.add_task(self.what, total=total, status="")
             self.bar.start()
         return self
 
@@ -96,10 +99,46 @@ class Progress:
             self.first_done, self.started = done, now
         elapsed, new = now - self.started, done - self.first_done
         left = elapsed / new * (self.total - done) if new > 0 else None
-        if left is not None:
+        if left is not None and self.has_total:
             status += f"  {in_words(max(left, 0))} left"
         if self.bar:
             self.bar.update(self.task, completed=done, status=status)
         elif self.visible and now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
-            say(f"  {self.what}  {done / self.total:4.0%}  {status}")
+            share = f"{done / self.total:4.0%}  " if self.has_total else ""
+            say(f"  {self.what}  {share}{status}")
+
+
+class Stages:
+    """The progress of work in several stages, each with its own bar or lines.
+
+    `with Stages() as stages: stages.show("reading", done, total)`; a stage whose total
+    is not known (0) shows how much is done and how fast.
+    """
+
+    def __init__(self, *, visible: bool = True) -> None:
+        self.visible = visible
+        self.stage = ""
+        self.bar: Progress | None = None
+        self.seconds: dict[str, float] = {}
+
+    def __enter__(self) -> "Stages":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self.bar:
+            self.bar.__exit__(None, None, None)
+            self.seconds[self.stage] = time.monotonic() - self.began
+        self.bar = None
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        """Shows how much of a stage is done; another name ends the stage before."""
+        if stage != self.stage:
+            self._end()
+            self.stage, self.began = stage, time.monotonic()
+            self.bar = Progress(stage, total, visible=self.visible).__enter__()
+        speed = done / max(time.monotonic() - self.began, 1e-9)
+        self.bar.show(done, f"{done:,} pairs, {speed:,.0f} a second" if done else "")

@@ -11,14 +11,17 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from flaxformer_mt import __version__, starter
 from flaxformer_mt.command_line import parse, run_door
-from flaxformer_mt.config import Config
+from flaxformer_mt.config import Config, DataConfig
 from flaxformer_mt.errors import InputError
-from flaxformer_mt.session import Fitted, Session, StopRequests
-from flaxformer_mt.terminal import say
+from flaxformer_mt.session import Fitted, Session, StopRequests, recut_of
+from flaxformer_mt.terminal import Stages, say
 from flaxformer_mt.text.batching import Shape, choose_shapes
-from flaxformer_mt.text.prepared import Prepared, prepare
+from flaxformer_mt.text.preparation import prepare
+from flaxformer_mt.text.prepared import Prepared, open_prepared
 from flaxformer_mt.training.checkpoints import CheckpointStore, saved_steps
 from flaxformer_mt.training.devices import (
     check_versions,
@@ -29,6 +32,8 @@ from flaxformer_mt.training.run_folder import GUARDED, RunFolder
 
 # What may differ when a run goes on: where it computes, when it ends, what it shows.
 MAY_DIFFER = ("run", "device", "epochs", "steps", "minutes", "show_sentences")
+# And how the corpus is read: what it is, its fingerprint tells.
+MAY_DIFFER += ("prepared", "processes")
 
 
 def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
@@ -50,12 +55,20 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
     folder.check_usable()
     refuse_published(folder)
     device = choose_device(config.device)
+    tell = say if verbose else lambda _="": None
+    tell(f"flaxformer-mt {__version__}, training on {describe_device(device)}")
+    prepared = None
+    if config.data.prepared:
+        prepared = open_prepared(config.data.prepared)
+        config = config.replace(data=data_of(config, prepared))
     # Without a checkpoint nothing would be lost: such a folder begins anew.
     if saved_steps(folder.path):
         refuse_differences(folder.config(), config)
-    tell = say if verbose else lambda _="": None
-    prepared = prepare(config)
-    tell(f"flaxformer-mt {__version__}, training on {describe_device(device)}")
+    if prepared is None:
+        with Stages(visible=verbose) as stages:
+            prepared = prepare(
+                config.data, max_length=config.model.max_length, show=stages.show
+            )
     for note in prepared.notes:
         tell(f"  {note}")
     shapes = batch_shapes(config, prepared)  # refuses before anything is written
@@ -83,13 +96,48 @@ def refuse_published(folder: RunFolder) -> None:
         )
 
 
+def data_of(config: Config, prepared: Prepared) -> DataConfig:
+    """The options that a prepared folder was made with, as those of a run.
+
+    Raises:
+      InputError: an option was given that the folder has decided otherwise, or its
+        sentences are longer than the model reads.
+    """
+    asked, plain = config.data, DataConfig()
+    own = ("prepared", "subword_sampling", "processes")
+    for field in dataclasses.fields(DataConfig):
+        given, decided = getattr(asked, field.name), getattr(prepared.data, field.name)
+        is_given = given != getattr(plain, field.name)
+        if field.name not in own and is_given and given != decided:
+            raise InputError(
+                f"data.{field.name}={given!r} was asked for, but {asked.prepared} was "
+                f"prepared with {decided!r}: leave it out, or prepare again with it."
+            )
+    longest = int(prepared.lengths.max())
+    if longest > config.model.max_length:
+        raise InputError(
+            f"{asked.prepared} has sentences of {longest} tokens, but "
+            f"model.max_length={config.model.max_length}: give --model.max-length "
+            f"{prepared.max_length}, or prepare again with a lower --max-length."
+        )
+    kept = {name: getattr(asked, name) for name in own}
+    # The corpus stands in the folder's own options, where it is not read again.
+    return dataclasses.replace(prepared.data, src=(), tgt=(), weights=(), **kept)
+
+
 def batch_shapes(config: Config, prepared: Prepared) -> list[Shape]:
     """The shapes that hold every pair of training and validation."""
+    lengths = prepared.lengths
+    recut = recut_of(config, prepared)
+    if recut:
+        longer = recut.lengths(prepared.train, config.model.max_length)
+        lengths = np.concatenate([longer, prepared.validation.lengths])
     return choose_shapes(
-        prepared.train + prepared.validation,
+        lengths,
         batch_sentences=config.train.batch_sentences,
         batch_tokens=config.train.batch_tokens,
         max_length=config.model.max_length,
+        max_shapes=config.train.max_shapes,
     )
 
 

@@ -88,7 +88,7 @@ def test_no_option_of_the_vocabulary_sizes_is_offered(capsys):
         parse(Config, ["--help"], prog="train")
     assert stop.value.code == 0
     shown = capsys.readouterr().out
-    assert "--train.minutes" in shown and "vocab-size" not in shown
+    assert "--train.minutes" in shown and "model.src-vocab-size" not in shown
     assert all(
         f"--{name}" in shown for name in option_names(Config) if "size" not in name
     )

@@ -100,7 +100,8 @@ def test_characters_that_are_unknown_are_counted_on_stderr():
     """Row N12."""
     done = translate("\U0001f600 Hello.\n".encode())
     assert done.returncode == 0 and done.stdout.count(b"\n") == 1
-    assert "1 characters that the model has never seen" in done.stderr.decode("utf-8")
+    told = done.stderr.decode("utf-8")
+    assert "1 character that the model has never seen was" in told
 
 
 def test_input_that_is_not_utf8_is_one_sentence():
@@ -119,3 +120,14 @@ def test_a_reader_that_has_enough_is_no_error():
     assert done.returncode == 0
     assert done.stdout.count(b"\n") == 1
     assert b"Traceback" not in done.stderr and b"Broken" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_is_no_traceback(closed):
+    """Row D29."""
+    command = f'"{sys.executable}" -m flaxformer_mt.translate {closed}'
+    text = None if closed == "<&-" else b"Hello.\n"
+    done = subprocess.run(command, shell=True, input=text, capture_output=True)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+    assert done.stdout.count(b"\n") == (closed == "2>&-")

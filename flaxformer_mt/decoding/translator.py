@@ -26,7 +26,8 @@ from flaxformer_mt.decoding.sampling import (
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.transformer import Transformer, make_model
 from flaxformer_mt.text.batching import pad
-from flaxformer_mt.text.tokenizer import CharacterTokenizer
+from flaxformer_mt.text.tokenizer import Tokenizer
+from flaxformer_mt.text.vocabulary import is_surrogate
 from flaxformer_mt.training import checkpoints
 from flaxformer_mt.training.devices import check_versions
 from flaxformer_mt.training.run_folder import RunFolder
@@ -39,39 +40,51 @@ WIDTH_STEP = 32  # source widths are rounded up to a multiple: few programs to c
 class Report:
     """What a person should hear about after translating."""
 
-    unknown: dict[str, int] = dataclasses.field(
-        default_factory=dict
-    )  # character: times
+    # Characters that training never saw, and how often: read as UNK, or as bytes.
+    unknown: dict[str, int] = dataclasses.field(default_factory=dict)
+    spelled: dict[str, int] = dataclasses.field(default_factory=dict)
     split: int = 0  # texts longer than the model reads, translated in pieces
     truncated: int = 0  # translations that reached the model's length without an end
 
     def add(self, other: "Report") -> None:
         """Counts what happened in another call as well."""
-        for character, times in other.unknown.items():
-            self.unknown[character] = self.unknown.get(character, 0) + times
+        for mine, theirs in (
+            (self.unknown, other.unknown),
+            (self.spelled, other.spelled),
+        ):
+            for character, times in theirs.items():
+                mine[character] = mine.get(character, 0) + times
         self.split += other.split
         self.truncated += other.truncated
 
     def sentences(self) -> list[str]:
         """One sentence for each thing that happened."""
         said = []
-        if self.unknown:
-            total = sum(self.unknown.values())
-            most = sorted(self.unknown, key=self.unknown.get, reverse=True)[:10]
-            said.append(
-                f"{total:,} characters that the model has never seen were read as "
-                f"unknown: {' '.join(map(ascii_or_self, most))}"
-            )
+        for characters, how in (
+            (self.unknown, "read as unknown"),
+            (self.spelled, "spelled in bytes"),
+        ):
+            if characters:
+                num, noun, be = _counted(sum(characters.values()), "character")
+                most = sorted(characters, key=characters.get, reverse=True)[:10]
+                said.append(
+                    f"{num} {noun} that the model has never seen {be} {how}: "
+                    f"{' '.join(map(ascii_or_self, most))}"
+                )
         if self.split:
+            num, noun, be = _counted(self.split, "text")
             said.append(
-                f"{self.split:,} texts are longer than the model reads and were "
-                "translated in pieces"
+                f"{num} {noun} longer than the model reads {be} translated in pieces"
             )
         if self.truncated:
-            said.append(
-                f"{self.truncated:,} translations were cut at the model's max_length"
-            )
+            num, noun, be = _counted(self.truncated, "translation")
+            said.append(f"{num} {noun} {be} cut at the model's max_length")
         return said
+
+
+def _counted(num: int, noun: str) -> tuple[str, str, str]:
+    """("1", "text", "was"), ("1,200", "texts", "were")."""
+    return f"{num:,}", noun + "s" * (num != 1), "was" if num == 1 else "were"
 
 
 def ascii_or_self(character: str) -> str:
@@ -86,8 +99,8 @@ class Translator:
         self,
         model: Transformer,
         params: Any,
-        src_tokenizer: CharacterTokenizer,
-        tgt_tokenizer: CharacterTokenizer,
+        src_tokenizer: Tokenizer,
+        tgt_tokenizer: Tokenizer,
         config: Config | None = None,
     ) -> None:
         self.model, self.params, self.config = model, params, config
@@ -197,12 +210,27 @@ class Translator:
 
     def _pieces(self, text: str, report: Report) -> list[list[int]]:
         """The source ids of a text in pieces that the model can read; none if empty."""
-        for character in self.src_tokenizer.unknown(text):
-            report.unknown[character] = report.unknown.get(character, 0) + 1
-        normalized = self.src_tokenizer.normalizer(text)
+        tokenizer = self.src_tokenizer
+        normalized = tokenizer.normalizer(text)
+        has_bytes = tokenizer.vocabulary.byte_ids is not None
+        for character in tokenizer.unknown(normalized):
+            in_bytes = has_bytes and not is_surrogate(character)
+            counts = report.spelled if in_bytes else report.unknown
+            counts[character] = counts.get(character, 0) + 1
+        if not normalized.strip():
+            return []
         longest = self.model.cfg.max_length - 1  # EOS takes a place
-        pieces = split_text(normalized, longest) if normalized.strip() else []
-        return [self.src_tokenizer.encode(piece) for piece in pieces]
+
+        def num_tokens(piece: str) -> int:
+            return len(tokenizer.encode_normalized(piece))
+
+        return [
+            ids[start : start + longest]
+            for piece in split_text(normalized, longest, num_tokens)
+            for ids in [tokenizer.encode_normalized(piece)]
+            # A character alone may take more tokens than a tiny model reads.
+            for start in range(0, len(ids), longest)
+        ]
 
     def _decode_batch(
         self,
@@ -242,35 +270,73 @@ def _places(owners: list[int]) -> list[int]:
     return places
 
 
-_SENTENCE_END = re.compile(r"(?<=[.!?؟…。])\s+")
+# Where a text may be cut, from the best place on, and what stands there when parts are
+# put together again: between sentences, between words, between characters.
+_CUTS: tuple[tuple[Callable[[str], list[str]], str], ...] = (
+    (re.compile(r"(?<=[.!?؟…。])\s+").split, " "),
+    (re.compile(" ").split, " "),
+    (list, ""),
+)
 
 
-def split_text(text: str, longest: int) -> list[str]:
-    """The text in pieces of at most `longest` characters, as whole as can be.
+def split_text(
+    text: str, longest: int, length: Callable[[str], int] = len
+) -> list[str]:
+    """The text in pieces of at most `longest` by `length`, as whole as can be.
 
     Cuts at sentence ends; where a sentence alone is too long, at spaces; where a word
-    is, inside the word. Nothing is left out but the spaces at the cuts.
+    is, inside the word, but never inside a character. Nothing is left out but the
+    spaces at the cuts. But for a few times, `length` is asked for stretches of about
+    `longest`, so that the time grows with the text and not with its square.
     """
-    if len(text) <= longest:
+    pieces = _split(text, longest, length, _CUTS)
+    return [piece for piece in pieces if piece.strip()]
+
+
+def _split(
+    text: str,
+    longest: int,
+    length: Callable[[str], int],
+    cuts: Sequence[tuple[Callable[[str], list[str]], str]],
+) -> list[str]:
+    if not cuts or length(text) <= longest:
         return [text]
-    pieces: list[str] = []
-    for sentence in _SENTENCE_END.split(text):
-        if pieces and len(pieces[-1]) + 1 + len(sentence) <= longest:
-            pieces[-1] += " " + sentence
-        else:
-            pieces += _split_words(sentence, longest)
+    (split, between), *finer = cuts
+    parts, pieces, start = split(text), [], 0
+    while start < len(parts):
+        num = _num_that_fit(parts, start, between, longest, length)
+        if num:
+            pieces.append(between.join(parts[start : start + num]))
+            start += num
+            continue
+        cut = _split(parts[start], longest, length, finer)
+        if len(cut) == 1:  # a character that is too long by itself
+            pieces += cut
+            start += 1
+        else:  # what is left at the end may go with the next part
+            *whole, parts[start] = cut
+            pieces += whole
     return pieces
 
 
-def _split_words(sentence: str, longest: int) -> list[str]:
-    pieces = [""]
-    for word in sentence.split(" "):
-        while len(word) > longest:
-            pieces.append(word[:longest])
-            word = word[longest:]
-        joined = f"{pieces[-1]} {word}".strip()
-        if len(joined) <= longest:
-            pieces[-1] = joined
-        else:
-            pieces.append(word)
-    return [piece for piece in pieces if piece]
+def _num_that_fit(
+    parts: list[str],
+    start: int,
+    between: str,
+    longest: int,
+    length: Callable[[str], int],
+) -> int:
+    """How many parts from `start` on fit into one piece: doubling, then halving."""
+
+    def fits(num: int) -> bool:
+        return length(between.join(parts[start : start + num])) <= longest
+
+    left = len(parts) - start
+    num = 1
+    while num <= left and fits(num):
+        num *= 2
+    low, high = num // 2, min(num, left + 1)  # low fit, high do not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

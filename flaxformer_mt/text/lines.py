@@ -18,7 +18,7 @@ import codecs
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
@@ -33,13 +33,16 @@ from flaxformer_mt.text.sources import (
     listed,
     open_source,
     parse_source,
+    quoted,
 )
 
 MAX_LINE_BYTES = 2**20  # in any input; a longer line is not a sentence
 BLOCK_BYTES = 2**16  # one read; must not exceed MAX_LINE_BYTES (see _lines)
 
+Lines = Generator[str, None, None]  # its close() closes the file
 
-def read_lines(spec: str, *, max_bytes: int = MAX_EXPANDED_BYTES) -> Iterator[str]:
+
+def read_lines(spec: str, *, max_bytes: int = MAX_EXPANDED_BYTES) -> Lines:
     """Return an iterator over the lines of one source, without their line ends.
 
     A line ends at b"\\n"; one b"\\r" before it is removed, and so is a byte order mark
@@ -58,7 +61,7 @@ def read_lines(spec: str, *, max_bytes: int = MAX_EXPANDED_BYTES) -> Iterator[st
     return _read(parse_source(spec), max_bytes)
 
 
-def _read(source: Source, max_bytes: int) -> Iterator[str]:
+def _read(source: Source, max_bytes: int) -> Lines:
     """Put the pipe together: each generator reads from the one before it."""
     with ExitStack() as stack:
         layer = open_source(stack, source, max_bytes)
@@ -112,11 +115,11 @@ def _decode(block: bytes, number: int, sample: bytes, shown: str) -> list[str]:
         text = block.decode("utf-8")
     except UnicodeDecodeError as error:
         start = block.rfind(b"\n", 0, error.start) + 1
-        line = block[start:].partition(b"\n")[0]
         number += block.count(b"\n", 0, start) + 1
+        guess = _guess(block[start:].split(b"\n"), error.start - start, sample)
         raise InputError(
             f"{shown} line {number:,}, byte {error.start - start + 1:,}: not UTF-8 "
-            f"({_guess(line, error.start - start, sample)}): save it as UTF-8."
+            f"({guess}): save it as UTF-8."
         ) from error
     lines = text.split("\n")
     if "\r" in text:
@@ -137,8 +140,15 @@ def _looks_like_utf16(sample: bytes) -> bool:
     return sample.count(0) > len(sample) / 4
 
 
-def _guess(line: bytes, at: int, sample: bytes) -> str:
-    """Return what a line that is not UTF-8 looks like; `at` is its first bad byte."""
+def _guess(lines: list[bytes], at: int, sample: bytes) -> str:
+    """Return what a line that is not UTF-8 looks like.
+
+    Args:
+        lines: the line, and those behind it in the block, which may tell more.
+        at: the index of its first bad byte.
+        sample: the start of the file.
+    """
+    line = lines[0]
     if sample.startswith(b"\x1f\x8b"):
         return "looks like gzip, which is read from a name that ends in .gz"
     if sample.startswith(b"PK\x03\x04"):
@@ -153,21 +163,37 @@ def _guess(line: bytes, at: int, sample: bytes) -> str:
     beyond_ascii = sum(character > "\x7f" for character in text)
     if beyond_ascii > 2 * text.count("\ufffd"):
         return "the rest of the line is UTF-8, so it was damaged here"
-    return f"looks like {_eight_bit_codec(line)}"
+    return f"looks like {_eight_bit_codec(filter(_is_not_utf8, lines))}"
 
 
-def _eight_bit_codec(line: bytes) -> str:
+def _is_not_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _eight_bit_codec(lines: Iterable[bytes]) -> str:
     """Return the Windows code page that makes the most of the bytes above 7F.
 
-    Where most letters are above 7F the script is not Latin. Windows-1256 has Latin
-    vowels scattered among the Arabic letters, and Cyrillic text would be full of them.
+    Letters of a Latin script that are above 7F stand beside ASCII letters, or alone; in
+    other scripts whole words are made of them, whatever else is on the line.
+    Windows-1256 has Latin vowels scattered among the Arabic letters, and vowel marks
+    that hardly anybody writes; Cyrillic text would be full of both.
     """
-    high = bytes(byte for byte in line if byte > 0x7F)
-    latin = sum(line.count(byte) for byte in range(0x41, 0x7B))
-    if len(high) <= latin:
+    # Below C0 are signs, apart from six that are a Persian letter or ZWNJ in 1256.
+    letter = rb"[A-Za-z\x81\x8d\x8e\x90\x98\x9d\xc0-\xff]"
+    words = re.findall(letter + b"+", b"\n".join(lines))
+    foreign = [word for word in words if len(word) > 1 and min(word) > 0x7F]
+    # The others are Latin, but those that are pure ASCII are in any file.
+    latin = [word for word in words if min(word) <= 0x7F < max(word)]
+    if len(foreign) <= len(latin):
         return "Windows-1252"
-    arabic = sum(letter >= "\u0600" for letter in high.decode("cp1256", "ignore"))
-    return "Windows-1256" if arabic > 0.8 * len(high) else "a Windows code page"
+    letters = b"".join(foreign).decode("cp1256")
+    arabic = sum(c >= "\u0600" and not "\u064b" <= c <= "\u0652" for c in letters)
+    arabic += letters.count("\u200c")
+    return "Windows-1256" if arabic > 0.8 * len(letters) else "a Windows code page"
 
 
 # ---- columns and keys --------------------------------------------------------------
@@ -213,7 +239,7 @@ def _values(lines: Iterator[str], key: str, shown: str) -> Iterator[str]:
             reason = _reason(error)
             raise InputError(
                 f"{shown} line {number:,}: {reason}; expected one JSON object with a "
-                f"text under {key!r}."
+                f"text under {quoted(key)}."
             ) from error
         yield value
 
@@ -224,16 +250,20 @@ def _value(line: str, key: str) -> str:
     if not isinstance(data, dict):
         raise ValueError(f"it is a {type(data).__name__}, not an object")
     if key not in data:
-        raise ValueError(f"there is no key {key!r}, only {listed(data)}")
+        raise ValueError(f"there is no key {quoted(key)}, only {listed(data)}")
     value = data[key]
     if not isinstance(value, str):
-        raise ValueError(f"the value of {key!r} is a {type(value).__name__}, no text")
+        raise ValueError(
+            f"the value of {quoted(key)} is a {type(value).__name__}, no text"
+        )
     if "\n" in value:
-        raise ValueError(f"the text of {key!r} has a line break in it")
+        raise ValueError(f"the text of {quoted(key)} has a line break in it")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"the text of {key!r} has half a surrogate pair") from None
+        raise ValueError(
+            f"the text of {quoted(key)} has half a surrogate pair"
+        ) from None
     return value
 
 

@@ -38,6 +38,8 @@ from flaxformer_mt.errors import InputError
 
 MAX_EXPANDED_BYTES = 64 * 2**20  # free allowance of a compressed input, and
 MAX_RATIO = 200  # how many times its compressed size it may grow beyond that
+MIN_LINE_BYTES = 16  # what a line counts for at least in both
+MAX_SHOWN = 500  # characters of a name in a message; a damaged file has names of 64 KiB
 
 # gzip and zip are read here; of the others we can only say what they are.
 _FOREIGN = {".7z", ".bz2", ".lz4", ".lzma", ".rar", ".tar", ".tgz", ".xz", ".zst"}
@@ -141,19 +143,37 @@ def _check_part(name: str, part: str | None, *, shown: str) -> None:
 
 
 def _came(part: str | None) -> str:
-    return "got none" if part is None else f"got {part!r}"
+    return "got none" if part is None else f"got {quoted(part)}"
 
 
-def printable(name: object) -> str:
-    """Return a name with escapes where it would break or reorder a line of stderr."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(name))
+def printable(name: object, most: int = MAX_SHOWN) -> str:
+    """Return a name with escapes where it would break or reorder a line of stderr.
+
+    Of a name beyond `most` characters the middle is left out, as a line is no page.
+    """
+    # Cut before it is escaped as well: the name may have megabytes.
+    text = _without_middle(str(name), most)
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return _without_middle(text, most)
+
+
+def quoted(text: str) -> str:
+    """Return what a person wrote in quotes, with escapes, without a long middle."""
+    return _without_middle(repr(text), MAX_SHOWN)
+
+
+def _without_middle(text: str, most: int) -> str:
+    # The end is what tells paths apart, the start what tells most else apart.
+    tail = most // 4
+    return text if len(text) <= most else f"{text[: most - tail]}…{text[-tail:]}"
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:
     """Return names joined by commas, the tail of a long list as a count."""
-    names = [printable(name) for name in names]
+    names = list(names)
     more = [f"and {len(names) - most:,} more"] if len(names) > most else []
-    return ", ".join(names[:most] + more) or "nothing"
+    shown = [printable(name, 80) for name in names[:most]]
+    return ", ".join(shown + more) or "nothing"
 
 
 # ---- opening: file, zip member, gzip -----------------------------------------------
@@ -235,11 +255,14 @@ class _Capped:
         self.shown = shown
         self.limit = max(max_bytes, MAX_RATIO * packed)
         self.seen = 0  # bytes that came out so far
+        self.lines = 0
 
     def read(self, size: int = -1, /) -> bytes:
         block = self.stream.read(size)
         self.seen += len(block)
-        if self.seen > self.limit:
+        self.lines += block.count(b"\n")
+        # A bomb of bare line ends is small for a bomb, and takes the longest to read.
+        if max(self.seen, MIN_LINE_BYTES * self.lines) > self.limit:
             raise InputError(
                 f"{self.shown} unpacks to more than the limit of {self.limit:,} bytes, "
                 "as a zip bomb does: if it is real text, unpack it first."
@@ -266,11 +289,11 @@ def _find_member(
     if member not in names and head in names:
         member, part = head, tail
     if member not in names:
-        raise InputError(f"{shown} has no member {member!r}; {has}.")
+        raise InputError(f"{shown} has no member {quoted(member)}; {has}.")
     if names.count(member) > 1:
         raise InputError(
-            f"{shown} has {names.count(member)} members called {member!r}, and which "
-            "one is meant cannot be said: pack it again with one."
+            f"{shown} has {names.count(member)} members called {quoted(member)}, and "
+            "which one is meant cannot be said: pack it again with one."
         )
     return members[names.index(member)], part
 

@@ -12,8 +12,16 @@ from typing import Any
 
 from flaxformer_mt.config import Config
 from flaxformer_mt.errors import InputError
-from flaxformer_mt.text.prepared import Prepared, TextPair
-from flaxformer_mt.text.tokenizer import CharacterTokenizer, load_tokenizer
+from flaxformer_mt.text.prepared import (
+    HELD_OUT,
+    SRC_TOKENIZER,
+    TGT_TOKENIZER,
+    Prepared,
+    TextPair,
+    held_out_rows,
+    read_held_out,
+)
+from flaxformer_mt.text.tokenizer import Tokenizer, load_tokenizer
 from flaxformer_mt.training.storage import (
     atomic_write_json,
     atomic_write_text,
@@ -21,11 +29,8 @@ from flaxformer_mt.training.storage import (
 )
 
 CONFIG = "config.json"
-SRC_TOKENIZER = "tokenizer.src.json"
-TGT_TOKENIZER = "tokenizer.tgt.json"
 # Their SHA-256 is in every manifest: a model is nothing without them.
 GUARDED = (CONFIG, SRC_TOKENIZER, TGT_TOKENIZER)
-HELD_OUT = "held_out.jsonl"
 METRICS = "metrics.jsonl"
 
 
@@ -96,7 +101,7 @@ class RunFolder:
             raise InputError(f"cannot read {path}: {error}.") from error
         return Config.from_dict(fields, run=self.path)
 
-    def tokenizers(self) -> tuple[CharacterTokenizer, CharacterTokenizer]:
+    def tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
         """The source's and the target's tokenizer."""
         return (
             load_tokenizer(self.path / SRC_TOKENIZER),
@@ -105,32 +110,14 @@ class RunFolder:
 
     def write_held_out(self, prepared: Prepared) -> None:
         """Keeps the pairs that the run is never trained on, for evaluate."""
-        rows = [
-            {"part": part, "src": p.src, "tgt": p.tgt, "group": p.group}
-            for part, pairs in (
-                ("validation", prepared.validation_texts),
-                ("test", prepared.test_texts),
-            )
-            for p in pairs
-        ]
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        atomic_write_text(self.path / HELD_OUT, "".join(lines))
+        atomic_write_text(self.path / HELD_OUT, held_out_rows(prepared))
 
     def held_out(self, part: str) -> list[TextPair]:
         """The pairs kept out of training; none for a model published without them."""
         path = self.path / HELD_OUT
         if not path.is_file():
             return []
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-            rows = [json.loads(line) for line in lines if line]
-            return [
-                TextPair(row["src"], row["tgt"], number, row["group"])
-                for number, row in enumerate(rows, start=1)
-                if row["part"] == part
-            ]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"cannot read {path}: {error!r}.") from error
+        return read_held_out(path, part)
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """The log as one JSON object a line. It is written whole, from the history that

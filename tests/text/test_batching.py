@@ -1,6 +1,7 @@
 """Who pads writes the mask; every pair once an epoch; two integers find any batch."""
 
-import itertools
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import strategies as st
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.text.batching import (
     EpochBatches,
+    Prefetch,
     Shape,
     choose_shapes,
-    choose_widths,
     make_batch,
     pad,
 )
+from flaxformer_mt.text.encoded import EncodedPairs, EncodedSide
 from tests.conftest import BOS, EOS, PAD, SPECIALS
 
 LENGTHS = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1)
@@ -24,6 +26,11 @@ LENGTHS = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1
 def encoded(lengths):
     """Pairs of some lengths; the first id is the pair's number."""
     return [([100 + i] * s, [100 + i] * t) for i, (s, t) in enumerate(lengths)]
+
+
+def lengths_of(pairs):
+    """[N, 2], with the special that each side carries."""
+    return EncodedPairs.of(pairs).lengths
 
 
 def test_padding_writes_ids_and_mask_together():
@@ -47,49 +54,10 @@ def test_a_batch_holds_what_the_decoder_reads_and_what_it_must_predict():
     assert not batch.src_mask[1].any() and not batch.tgt_mask[1].any()
 
 
-@given(LENGTHS, st.integers(1, 5))
-def test_widths_are_few_nested_and_hold_every_pair(lengths, num_shapes):
-    widths = choose_widths(np.array(lengths), num_shapes=num_shapes, max_length=41)
-    assert 1 <= len(widths) <= num_shapes
-    for narrow, wide in itertools.pairwise(widths):
-        assert narrow[0] <= wide[0] and narrow[1] <= wide[1]
-    for s, t in lengths:
-        assert s <= widths[-1][0] and t <= widths[-1][1]
-
-
-@pytest.mark.parametrize("max_length", [2, 6, 50, 127, 128])
-def test_no_width_is_beyond_the_models_positions(max_length):
-    lengths = np.array([(max_length, 1), (2, max_length)])
-    assert choose_widths(lengths, num_shapes=4, max_length=max_length)[-1] == (
-        max_length,
-        max_length,
-    )
-
-
-def test_widths_waste_as_little_as_any_choice_of_cuts():
-    lengths = np.array([(4, 4)] * 50 + [(8, 8)] * 10 + [(20, 20)] * 30 + [(40, 40)])
-    assert choose_widths(lengths, num_shapes=4, max_length=128) == [
-        (4, 4),
-        (8, 8),
-        (20, 20),
-        (40, 40),
-    ]
-    # With three, the ten short ones are the cheapest to join with a neighbour: 10 pairs
-    # of 8 in 20 cost 240 positions more, 50 of 4 in 8 cost 400, one 40 costs less.
-    assert choose_widths(lengths, num_shapes=3, max_length=128) == [
-        (8, 8),
-        (20, 20),
-        (40, 40),
-    ] or (
-        choose_widths(lengths, num_shapes=3, max_length=128)
-        == [(4, 4), (20, 20), (40, 40)]
-    )
-
-
 @given(LENGTHS, st.integers(1, 7), st.integers(0, 3))
 def test_an_epoch_holds_every_pair_once(lengths, rows, epoch):
     pairs = encoded(lengths)
-    shapes = choose_shapes(pairs, batch_sentences=rows, max_length=41)
+    shapes = choose_shapes(lengths_of(pairs), batch_sentences=rows, max_length=41)
     batches = EpochBatches(pairs, shapes, SPECIALS, seed=1)
     seen = []
     for batch in batches.epoch(epoch):
@@ -105,7 +73,10 @@ def test_an_epoch_holds_every_pair_once(lengths, rows, epoch):
 def test_an_epoch_goes_on_from_any_batch(lengths, epoch):
     pairs = encoded(lengths)
     batches = EpochBatches(
-        pairs, choose_shapes(pairs, batch_sentences=3, max_length=41), SPECIALS, seed=5
+        pairs,
+        choose_shapes(lengths_of(pairs), batch_sentences=3, max_length=41),
+        SPECIALS,
+        seed=5,
     )
     whole = list(batches.epoch(epoch))
     for start in range(len(whole) + 1):
@@ -117,7 +88,7 @@ def test_an_epoch_goes_on_from_any_batch(lengths, epoch):
 
 def test_epochs_and_seeds_differ_in_order_but_are_repeatable():
     pairs = encoded([(3, 3)] * 50)
-    shapes = choose_shapes(pairs, batch_sentences=8, max_length=41)
+    shapes = choose_shapes(lengths_of(pairs), batch_sentences=8, max_length=41)
 
     def order(seed, epoch):
         batches = EpochBatches(pairs, shapes, SPECIALS, seed=seed)
@@ -131,8 +102,110 @@ def test_epochs_and_seeds_differ_in_order_but_are_repeatable():
 def test_batches_by_tokens_stay_within_them():
     pairs = encoded([(3, 5)] * 40 + [(30, 20)] * 40)
     for shape in choose_shapes(
-        pairs, batch_sentences=64, max_length=41, batch_tokens=200
+        lengths_of(pairs), batch_sentences=64, max_length=41, batch_tokens=200
     ):
         assert shape.rows * max(shape.src_width, shape.tgt_width) <= 200
-    with pytest.raises(InputError, match="must hold the longest pair, 32 tokens wide"):
-        choose_shapes(pairs, batch_sentences=64, max_length=41, batch_tokens=20)
+    with pytest.raises(InputError, match="must hold the longest pair, 31 tokens wide"):
+        choose_shapes(
+            lengths_of(pairs), batch_sentences=64, max_length=41, batch_tokens=20
+        )
+
+
+def weighted(counts, weights, seed=0):
+    """Batches over corpora of some sizes, all pairs alike."""
+    corpora = np.repeat(np.arange(len(counts)), counts).astype(np.uint8)
+    side = EncodedSide(
+        np.arange(len(corpora), dtype=np.int32), np.ones(len(corpora), np.int32)
+    )
+    pairs = EncodedPairs(side, side, corpora=corpora)
+    return EpochBatches(
+        pairs, [Shape(4, 3, 3)], SPECIALS, seed=seed, weights=weights
+    ), corpora
+
+
+def test_a_corpus_is_read_as_often_as_its_weight_says():
+    batches, corpora = weighted([30, 20, 10], (0.5, 1.0, 2.5))
+    for epoch in range(3):
+        plan = batches.plan(epoch)
+        read = np.concatenate([members for _, members in plan])
+        times = np.bincount(read, minlength=60)
+        assert times[corpora == 0].sum() == 15 and times[corpora == 0].max() == 1
+        assert (times[corpora == 1] == 1).all()
+        assert times[corpora == 2].sum() == 25
+        assert set(times[corpora == 2]) == {2, 3}
+        assert len(plan) == len(batches) == -(-60 // 4)
+    # Another half in another epoch.
+    halves = [
+        {i for _, members in batches.plan(epoch) for i in members if corpora[i] == 0}
+        for epoch in (0, 1)
+    ]
+    assert halves[0] != halves[1]
+
+
+@given(LENGTHS, st.integers(1, 9))
+def test_short_batches_are_filled_where_that_saves_positions(lengths, rows):
+    pairs = encoded(lengths)
+    shapes = choose_shapes(
+        lengths_of(pairs), batch_sentences=rows, max_length=41, max_shapes=4
+    )
+    batches = EpochBatches(pairs, shapes, SPECIALS, seed=0)
+    positions = sum(
+        batch.src_ids.size + batch.tgt_in_ids.size for batch in batches.epoch(0)
+    )
+    counts = np.bincount(batches.shape_of_pair, minlength=len(shapes))
+    unfilled = sum(
+        -(-count // shape.rows) * shape.rows * (shape.src_width + shape.tgt_width)
+        for count, shape in zip(counts, batches.shapes, strict=True)
+    )
+    assert positions <= unfilled
+    tokens = lengths_of(pairs).sum(axis=0)
+    for side, share in enumerate(batches.padding()):
+        places = sum(batch[2 * side].size for batch in batches.epoch(0))
+        np.testing.assert_allclose(share, 1 - tokens[side] / places)
+
+
+def test_batches_go_on_into_the_next_epoch():
+    pairs = encoded([(3, 3)] * 10)
+    shapes = [Shape(4, 4, 4)]
+    batches = EpochBatches(pairs, shapes, SPECIALS, seed=3)
+    onwards = batches.onwards(1, 2)
+    wanted = [*batches.epoch(1, start=2), *batches.epoch(2), *batches.epoch(3)]
+    for batch in wanted:
+        np.testing.assert_array_equal(next(onwards).src_ids, batch.src_ids)
+    assert list(EpochBatches([], [], SPECIALS, seed=0).onwards(0, 0)) == []
+
+
+def test_items_are_made_ahead_and_arrive_in_order():
+    made = []
+
+    def items():
+        for i in range(20):
+            made.append(i)
+            yield i
+
+    with Prefetch(items(), ahead=4) as ready:
+        assert next(ready) == 0
+        deadline = time.monotonic() + 5
+        while len(made) < 5 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert len(made) >= 5  # nobody asked for these yet
+        assert list(ready) == list(range(1, 20))
+        assert list(ready) == []
+
+
+def test_a_fault_of_the_thread_reaches_who_asks():
+    def items():
+        yield 1
+        raise InputError("the corpus was taken away")
+
+    with Prefetch(items()) as ready:
+        assert next(ready) == 1
+        with pytest.raises(InputError, match="taken away"):
+            next(ready)
+
+
+def test_no_thread_is_left_behind():
+    before = threading.active_count()
+    with Prefetch(iter(range(1000)), ahead=2) as ready:
+        next(ready)
+    assert threading.active_count() == before

@@ -1,14 +1,18 @@
 """From a config to encoded pairs: everything counted, nothing leaked."""
 
+import dataclasses
+import gzip
 import json
+import zipfile
 
+import numpy as np
 import pytest
 
 from flaxformer_mt import starter
-from flaxformer_mt.config import Config, DataConfig, ModelConfig
+from flaxformer_mt.config import DataConfig, FilterConfig
 from flaxformer_mt.errors import InputError
-from flaxformer_mt.text.filters import Tally
-from flaxformer_mt.text.prepared import prepare
+from flaxformer_mt.text.preparation import prepare
+from flaxformer_mt.text.split import split_pairs
 from tests.conftest import ROOT
 
 TATOEBA = ROOT.parent / "shared" / "data" / "tatoeba-en-fa"
@@ -18,7 +22,7 @@ def corpus(tmp_path, lines, *, max_length=128, **options):
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"{s}\t{t}\n" for s, t in lines), encoding="utf-8")
     data = DataConfig(src=f"{path}:0", tgt=f"{path}:1", **options)
-    return prepare(Config(data=data, model=ModelConfig(max_length=max_length)))
+    return prepare(data, max_length=max_length)
 
 
 def texts(pairs, tokenizer, side):
@@ -107,7 +111,7 @@ def test_the_tutorials_options_stay_expressible(tmp_path):
         "past data.limit_pairs": 2,
     }
     assert prepared.tgt_tokenizer.vocabulary.specials.bos == "<START>"
-    kept = prepared.train + prepared.validation
+    kept = [*prepared.train, *prepared.validation]
     assert sorted(texts(kept, prepared.src_tokenizer, 0)) == ["a b", "c"]
 
 
@@ -118,18 +122,8 @@ def test_a_changed_corpus_has_another_fingerprint(tmp_path):
     assert corpus(tmp_path, [("a b", "c e"), ("e", "f")]).fingerprint() != same
 
 
-def test_a_tally_counts_and_says_so():
-    tally = Tally(read=9000)
-    for line in range(1, 1001):
-        tally.drop("empty on a side", 7 * line)
-    assert tally.sentences() == [
-        "dropped 1,000 of 9,000 pairs: empty on a side (first lines 7, 14, 21, 28, 35)"
-    ]
-    assert tally.summary() == "9,000 read: 1,000 empty on a side"
-
-
 def test_the_starter_corpus_keeps_its_own_parts_and_origins():
-    prepared = prepare(Config())
+    prepared = prepare(DataConfig(), max_length=128)
     for part in ("train", "validation", "test"):
         lines = (starter.corpus_folder() / f"{part}.tsv").read_bytes().count(b"\n")
         pairs = {"train": prepared.train, "validation": prepared.validation_texts}
@@ -138,26 +132,304 @@ def test_the_starter_corpus_keeps_its_own_parts_and_origins():
     assert not prepared.tally.dropped
 
 
+# ---- several corpora, other tokens ---------------------------------------------------
+
+
+def write_pairs(path, pairs):
+    text = "".join(f"{src}\t{tgt}\n" for src, tgt in pairs)
+    path.write_text(text, encoding="utf-8")
+    return f"{path}:0", f"{path}:1"
+
+
+WORDS = [
+    "the",
+    "cat",
+    "sat",
+    "on",
+    "a",
+    "mat",
+    "and",
+    "ran",
+    "to",
+    "some",
+    "other",
+    "red",
+    "house",
+]
+
+
+def sentences(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        (" ".join(rng.choice(WORDS, 6)), " ".join(rng.choice(WORDS, 5))[::-1])
+        for _ in range(count)
+    ]
+
+
+def test_several_corpora_are_one_without_a_leak_between_them(tmp_path):
+    one, two = sentences(300), sentences(300, seed=1)
+    two[:50] = [(src, tgt + " x") for src, tgt in one[:50]]  # share their sources
+    two[50] = one[60]
+    (src1, tgt1), (src2, tgt2) = (
+        write_pairs(tmp_path / f"{i}.tsv", pairs) for i, pairs in enumerate((one, two))
+    )
+    data = DataConfig(
+        src=(src1, src2),
+        tgt=(tgt1, tgt2),
+        weights=(1.0, 2.0),
+        validation_fraction=0.2,
+        test_fraction=0.2,
+    )
+    prepared = prepare(data, max_length=128)
+    assert prepared.tally.read == 600
+    assert prepared.tally.dropped == {"duplicates": 1}
+    assert "first lines" not in str(prepared.notes)
+    assert any("line 51 of corpus 2" in note for note in prepared.notes)
+    for side, tokenizer in enumerate((prepared.src_tokenizer, prepared.tgt_tokenizer)):
+        trained = set(texts(prepared.train, tokenizer, side))
+        held_out = {p[side] for p in prepared.validation_texts + prepared.test_texts}
+        assert not trained & held_out
+    assert set(prepared.train.corpora) == {0, 1}
+    last = len(prepared.train) - 1
+    assert prepared.place(last).endswith(f"of {src2}")
+    at = int(prepared.train.lines[last]) - 1
+    assert texts(prepared.train, prepared.src_tokenizer, 0)[last] == two[at][0]
+
+
+@pytest.mark.parametrize("kind", ["characters", "unigram", "bpe"])
+def test_the_number_of_processes_changes_nothing(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("flaxformer_mt.text.preparation.CHUNK_PAIRS", 37)
+    src, tgt = write_pairs(tmp_path / "a.tsv", sentences(400) + [("", "x")] * 3)
+    data = DataConfig(
+        src=src, tgt=tgt, tokenizer=kind, vocab_size=280, limit_pairs=350, processes=1
+    )
+    alone = prepare(data, max_length=64)
+    many = prepare(dataclasses.replace(data, processes=2), max_length=64)
+    assert many.fingerprint() == alone.fingerprint()
+    assert many.tally == alone.tally and many.notes == alone.notes
+    assert many.test_texts == alone.test_texts
+    assert alone.tally.kept == 350
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_sentencepiece_is_learned_from_the_training_pairs(tmp_path, kind, shared):
+    pairs = sentences(400)
+    src, tgt = write_pairs(tmp_path / "a.tsv", pairs)
+    data = DataConfig(
+        src=src, tgt=tgt, tokenizer=kind, vocab_size=280, shared_vocab=shared
+    )
+    prepared = prepare(data, max_length=64)
+    tokenizers = prepared.src_tokenizer, prepared.tgt_tokenizer
+    assert [len(t.vocabulary) for t in tokenizers] == [280, 280]
+    same = tokenizers[0].vocabulary.tokens == tokenizers[1].vocabulary.tokens
+    assert same == shared
+    known = {src for src, _ in pairs}
+    assert set(texts(prepared.train, tokenizers[0], 0)) <= known
+    assert len(prepared.train[0][0]) < len(texts(prepared.train, tokenizers[0], 0)[0])
+
+
+def test_what_validation_and_test_hold_can_be_limited(tmp_path):
+    src, tgt = write_pairs(
+        tmp_path / "a.tsv", [(f"s{i}", f"t{i}") for i in range(2000)]
+    )
+    data = DataConfig(
+        src=src, tgt=tgt, validation_fraction=0.2, max_validation_pairs=30, processes=1
+    )
+    prepared = prepare(data, max_length=64)
+    assert len(prepared.validation) == 30
+    assert 50 < len(prepared.test_texts) < 150
+    # Below the limit nothing moves; above it, the lowest hashes stay.
+    more = prepare(dataclasses.replace(data, max_validation_pairs=60), max_length=64)
+    assert set(prepared.validation_texts) < set(more.validation_texts)
+    assert more.test_texts == prepared.test_texts
+
+
+def test_a_character_that_only_held_out_text_has_is_told(tmp_path):
+    pairs = [(f"s{i}", f"t{i}") for i in range(200)]
+    src, tgt = write_pairs(tmp_path / "a.tsv", pairs)
+    data = DataConfig(src=src, tgt=tgt, processes=1)
+    assert not any(
+        "of characters that no" in n for n in prepare(data, max_length=64).notes
+    )
+    new = next(
+        pair
+        for pair in ((f"new {i}", f"QZé {i}") for i in range(1000))
+        if split_pairs([pair], validation=0.05, test=0.05) == ["test"]
+    )
+    write_pairs(tmp_path / "a.tsv", [*pairs, new])
+    told = " ".join(prepare(data, max_length=64).notes)
+    assert "target tokens of validation and test are of characters that no" in told
+
+
+def test_a_limit_stops_at_so_many_usable_pairs(tmp_path, monkeypatch):
+    monkeypatch.setattr("flaxformer_mt.text.preparation.CHUNK_PAIRS", 10)
+    pairs = [(f"s{i // 2}", f"t{i // 2}") for i in range(100)]  # each twice
+    src, tgt = write_pairs(tmp_path / "a.tsv", pairs)
+    prepared = prepare(DataConfig(src=src, tgt=tgt, limit_pairs=12), max_length=64)
+    assert prepared.tally.read == 100 and prepared.tally.kept == 12
+    kept = set(texts(prepared.train, prepared.src_tokenizer, 0))
+    held_out = prepared.validation_texts + prepared.test_texts
+    assert kept | {p.src for p in held_out} == {f"s{i}" for i in range(12)}
+
+
+# ---- the real corpora ------------------------------------------------------------
+
+
 @pytest.mark.skipif(not TATOEBA.is_dir(), reason="the shared corpora are not here")
 def test_tatoeba_is_read_whole_and_split_without_a_leak():
     zip_file = TATOEBA / "Tatoeba.zip"
     prepared = prepare(
-        Config(data=DataConfig(src=f"{zip_file}:en.txt", tgt=f"{zip_file}:fa.txt"))
+        DataConfig(src=f"{zip_file}:en.txt", tgt=f"{zip_file}:fa.txt"), max_length=128
     )
     assert prepared.tally.read == 7677
     trained = set(texts(prepared.train, prepared.src_tokenizer, 0))
     assert not trained & {p.src for p in prepared.validation_texts}
     assert not trained & {p.src for p in prepared.test_texts}
     with_their_vocabularies = prepare(
-        Config(
-            data=DataConfig(
-                src=f"{zip_file}:en.txt",
-                tgt=f"{zip_file}:fa.txt",
-                src_vocab=str(TATOEBA / "en_vocab.json"),
-                tgt_vocab=str(TATOEBA / "fa_vocab.json"),
-                tgt_normalize="none",
-            )
-        )
+        DataConfig(
+            src=f"{zip_file}:en.txt",
+            tgt=f"{zip_file}:fa.txt",
+            src_vocab=str(TATOEBA / "en_vocab.json"),
+            tgt_vocab=str(TATOEBA / "fa_vocab.json"),
+            tgt_normalize="none",
+        ),
+        max_length=128,
     )
     dropped = with_their_vocabularies.tally.dropped
     assert dropped["characters that the given vocabulary lacks"] > 500
+
+
+def brute_force(path_src, path_tgt, normalizers, max_length):
+    """Kept pairs and counts, by the rules as the README tells them, one by one."""
+    kept, counts, seen = [], {}, set()
+
+    def drop(reason):
+        counts[reason] = counts.get(reason, 0) + 1
+
+    for raw_src, raw_tgt in zip(path_src, path_tgt, strict=True):
+        src, tgt = normalizers[0](raw_src), normalizers[1](raw_tgt)
+        short, long = sorted((len(src), len(tgt)))
+        if not src or not tgt:
+            drop("empty on a side")
+        elif src == tgt:
+            drop("the same text on both sides")
+        elif long > 20 and long > 9 * short:
+            drop("one side far longer than the other")
+        elif (src, tgt) in seen:
+            drop("duplicates")
+        elif max(len(src), len(tgt)) + 1 > max_length:
+            drop("longer than model.max_length")
+            seen.add((src, tgt))
+        else:
+            kept.append((src, tgt))
+            seen.add((src, tgt))
+    return kept, counts
+
+
+def components(pairs):
+    """Pairs that share a sentence, by walking from neighbour to neighbour."""
+    by_text = {}
+    for i, pair in enumerate(pairs):
+        for side, text in enumerate(pair):
+            by_text.setdefault((side, text), []).append(i)
+    component = [-1] * len(pairs)
+    for start in range(len(pairs)):
+        stack = [start] if component[start] < 0 else []
+        while stack:
+            i = stack.pop()
+            if component[i] < 0:
+                component[i] = start
+                for side, text in enumerate(pairs[i]):
+                    stack += by_text.pop((side, text), [])
+    return component
+
+
+MULTI30K = TATOEBA.parent / "multi30k-en-de"
+
+
+def tatoeba_lines():
+    with zipfile.ZipFile(TATOEBA / "Tatoeba.zip") as archive:
+        return [
+            archive.read(name).decode("utf-8").removesuffix("\n").split("\n")
+            for name in ("en.txt", "fa.txt")
+        ]
+
+
+def multi30k_lines():
+    return [
+        gzip.decompress((MULTI30K / f"train.{language}.gz").read_bytes())
+        .decode("utf-8")
+        .removesuffix("\n")
+        .split("\n")
+        for language in ("en", "de")
+    ]
+
+
+@pytest.mark.skipif(not TATOEBA.is_dir(), reason="the shared corpora are not here")
+@pytest.mark.parametrize("corpus_name", ["tatoeba", "multi30k"])
+def test_real_corpora_are_counted_and_split_as_by_brute_force(corpus_name):
+    """Rows D20 and D21."""
+    if corpus_name == "tatoeba":
+        lines = tatoeba_lines()
+        specs = [f"{TATOEBA / 'Tatoeba.zip'}:{side}.txt" for side in ("en", "fa")]
+    else:
+        lines = multi30k_lines()
+        specs = [str(MULTI30K / f"train.{side}.gz") for side in ("en", "de")]
+    # The script rule is not easily said in other words: it is off here.
+    data = DataConfig(src=specs[0], tgt=specs[1], filter=FilterConfig(min_script=0))
+    prepared = prepare(data, max_length=128)
+    normalizers = prepared.src_tokenizer.normalizer, prepared.tgt_tokenizer.normalizer
+    kept, counts = brute_force(*lines, normalizers, 128)
+    assert prepared.tally.read == len(lines[0])
+    assert prepared.tally.dropped == counts
+    sides = [
+        texts(prepared.train, tokenizer, side)
+        for side, tokenizer in enumerate(
+            (prepared.src_tokenizer, prepared.tgt_tokenizer)
+        )
+    ]
+    parts = {
+        "train": list(zip(*sides, strict=True)),
+        "validation": [p[:2] for p in prepared.validation_texts],
+        "test": [p[:2] for p in prepared.test_texts],
+    }
+    together = [pair for pairs in parts.values() for pair in pairs]
+    assert sorted(together) == sorted(kept)
+    component = dict(zip(together, components(together), strict=True))
+    seen = [{component[pair] for pair in pairs} for pairs in parts.values()]
+    assert all(seen) and sum(map(len, seen)) == len(set.union(*seen))
+    for side in (0, 1):
+        texts_of = [{pair[side] for pair in pairs} for pairs in parts.values()]
+        assert sum(map(len, texts_of)) == len(set.union(*texts_of))
+
+
+@pytest.mark.skipif(not TATOEBA.is_dir(), reason="the shared corpora are not here")
+def test_the_pairs_that_the_tutorials_vocabularies_lack_are_counted():
+    """Row D20: against the same count by brute force."""
+    zip_file = TATOEBA / "Tatoeba.zip"
+    data = DataConfig(
+        src=f"{zip_file}:en.txt",
+        tgt=f"{zip_file}:fa.txt",
+        src_vocab=str(TATOEBA / "en_vocab.json"),
+        tgt_vocab=str(TATOEBA / "fa_vocab.json"),
+        src_normalize="none",
+        tgt_normalize="none",
+        lowercase=True,
+        filter=FilterConfig(
+            min_script=0, max_ratio=0, identical=False, duplicates=False
+        ),
+    )
+    known = [
+        set(json.loads((TATOEBA / f"{side}_vocab.json").read_text(encoding="utf-8")))
+        for side in ("en", "fa")
+    ]
+    lacking = [
+        (src, tgt)
+        for src, tgt in zip(*tatoeba_lines(), strict=True)
+        if src.strip()
+        and tgt.strip()
+        and not (set(src.lower()) <= known[0] and set(tgt.lower()) <= known[1])
+    ]
+    dropped = prepare(data, max_length=128).tally.dropped
+    assert dropped["characters that the given vocabulary lacks"] == len(lacking) > 500

@@ -1,0 +1,296 @@
+"""What was done to a corpus, in numbers and examples, for `report.json`.
+
+`report_page.py` draws it. Everything is computed from what a `Preparation` has at hand
+when it is done; texts are looked up for the few examples alone.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from flaxformer_mt import __version__
+from flaxformer_mt.text import filters
+from flaxformer_mt.text.alignment import length_outliers, suspected_shifts
+from flaxformer_mt.text.batching import EpochBatches, choose_shapes
+from flaxformer_mt.text.encoded import EncodedPairs, EncodedSide
+from flaxformer_mt.text.preparation import LEFT_OUT, Preparation
+from flaxformer_mt.text.prepared import Prepared
+from flaxformer_mt.text.scripts import count_scripts
+from flaxformer_mt.text.split import PARTS, TRAIN
+
+REPORT_FORMAT = 1
+SIDES = ("src", "tgt")
+NUM_BARS = 60  # of a histogram, at most
+MOST_CHARACTERS, MOST_RARE = 100, 50
+NUM_OUTLIERS = 10
+# The numbers of shapes that the curve of padding shows.
+CURVE = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16)
+# Pairs among which the worst are looked for, evenly spread over a larger corpus.
+PAIRS_FOR_OUTLIERS = 1_000_000
+# Pairs that the shapes are chosen by, drawn at random from a larger corpus.
+PAIRS_FOR_SHAPES = 200_000
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSize:
+    """The batches that the report is about: what `train` would be given."""
+
+    sentences: int
+    tokens: int
+    max_shapes: int
+
+
+def make_report(
+    preparation: Preparation,
+    prepared: Prepared,
+    size: BatchSize,
+    *,
+    stages: dict[str, float],
+    command: str,
+) -> dict[str, Any]:
+    """The report on a preparation that is done, as plain data for JSON.
+
+    Args:
+      stages: seconds that each took.
+      command: that trains on it.
+    """
+    p = preparation
+    return {
+        "format": REPORT_FORMAT,
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "seconds": round(sum(stages.values()), 1),
+        "stages": stages,
+        "command": command,
+        "corpora": _corpora(p),
+        "normalization": {
+            **{s: n.rule for s, n in zip(SIDES, p.normalizers, strict=True)},
+            "marks_removed": p.num_marks,
+        },
+        "read": p.tally.read,
+        "rules": _rules(p),
+        "kept": p.tally.kept,
+        "parts": {
+            part: {"pairs": count}
+            for part, count in zip(
+                PARTS,
+                (
+                    len(prepared.train),
+                    len(prepared.validation),
+                    len(prepared.test_texts),
+                ),
+                strict=True,
+            )
+        },
+        "groups": {
+            "count": p.selected.num_groups,
+            "largest": p.selected.largest_group,
+        },
+        "overlap": _overlap(p),
+        "repeated": _repeated(p),
+        "lengths": _lengths(p, prepared),
+        "ratio": _ratio(p),
+        "scripts": {
+            side: count_scripts(counts)
+            for side, counts in zip(SIDES, p.counts, strict=True)
+        },
+        "characters": {
+            side: counts.most_common(MOST_CHARACTERS)
+            for side, counts in zip(SIDES, p.counts, strict=True)
+        },
+        "rare_characters": {
+            side: _rarest(counts) for side, counts in zip(SIDES, p.counts, strict=True)
+        },
+        "tokens": _tokens(p, prepared),
+        "misalignments": _misalignments(p),
+        "batches": _batches(prepared, size),
+        "notes": prepared.notes,
+    }
+
+
+def _corpora(p: Preparation) -> list[dict[str, Any]]:
+    kept = np.bincount(
+        p.all_corpora[p.selected.parts != LEFT_OUT], minlength=len(p.corpora)
+    )
+    weights = p.data.weights or [1.0] * len(p.corpora)
+    return [
+        {"src": c.src, "tgt": c.tgt, "weight": weight, "read": read, "kept": int(n)}
+        for c, weight, read, n in zip(p.corpora, weights, p.num_read, kept, strict=True)
+    ]
+
+
+def _rules(p: Preparation) -> list[dict[str, Any]]:
+    """Every rule with what it met and what it left."""
+    rows, left = [], p.tally.read
+    for rule in filters.rules(p.data.filter, p.max_length, p.data.limit_pairs):
+        dropped = p.tally.dropped.get(rule.reason, 0)
+        examples = p.tally.examples.get(rule.reason, [])
+        rows.append(
+            {
+                "name": rule.reason,
+                "description": rule.description,
+                "setting": rule.setting,
+                "before": left,
+                "dropped": dropped,
+                "after": left - dropped,
+                "examples": [example._asdict() for example in examples],
+            }
+        )
+        left -= dropped
+    return rows
+
+
+def _overlap(p: Preparation) -> dict[str, int]:
+    """Held-out sentences that training has as well, counted again from the texts'
+    hashes, whatever the split believes."""
+    parts = p.selected.parts
+    held_out = (parts != LEFT_OUT) & (parts != TRAIN)
+    return {
+        side: int(
+            np.isin(
+                np.unique(p.all_hashes[held_out, i]), p.all_hashes[parts == TRAIN, i]
+            ).sum()
+        )
+        for i, side in enumerate(SIDES)
+    }
+
+
+def _repeated(p: Preparation) -> dict[str, int]:
+    """Pairs in use whose text on a side another pair in use has too."""
+    used = p.selected.parts != LEFT_OUT
+    counts = {}
+    for i, side in enumerate(SIDES):
+        _, times = np.unique(p.all_hashes[used, i], return_counts=True)
+        counts[side] = int(times[times > 1].sum())
+    return counts
+
+
+def _histogram(lengths: np.ndarray) -> dict[str, Any]:
+    if not len(lengths):
+        lengths = np.zeros(1, np.int64)
+    width = max(-(-(int(lengths.max()) + 1) // NUM_BARS), 1)
+    median, p95, p99 = np.percentile(lengths, [50, 95, 99])
+    return {
+        "counts": np.bincount(lengths // width).tolist(),
+        "width": width,
+        "median": float(median),
+        "p95": float(p95),
+        "p99": float(p99),
+        "max": int(lengths.max()),
+    }
+
+
+def _lengths(p: Preparation, prepared: Prepared) -> dict[str, Any]:
+    used = p.lengths[p.selected.parts != LEFT_OUT]
+    tokens = prepared.lengths - 1
+    return {
+        **{
+            f"{side}_characters": _histogram(used[:, i]) for i, side in enumerate(SIDES)
+        },
+        **{f"{side}_tokens": _histogram(tokens[:, i]) for i, side in enumerate(SIDES)},
+    }
+
+
+def _ratio(p: Preparation) -> dict[str, Any]:
+    """Histogram of log2(source / target characters) of the pairs in use."""
+    used = np.maximum(p.lengths[p.selected.parts != LEFT_OUT], 1)
+    ratios = np.log2(used[:, 0] / used[:, 1])
+    edges = np.linspace(-4, 4, 65)
+    counts, _ = np.histogram(np.clip(ratios, -4, 4), edges)
+    return {"edges": edges.tolist(), "counts": counts.tolist()}
+
+
+def _rarest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (item[1], item[0]))[:MOST_RARE]
+
+
+def _tokens(p: Preparation, prepared: Prepared) -> dict[str, Any]:
+    """What a token is on each side, and how much of the text it covers."""
+    rows = {}
+    tokenizers = prepared.src_tokenizer, prepared.tgt_tokenizer
+    used = p.selected.parts != LEFT_OUT
+    for i, (side, tokenizer) in enumerate(zip(SIDES, tokenizers, strict=True)):
+        tokens, in_bytes, unknown = p.fallback[:, i].sum(axis=0).tolist()
+        characters = int(p.lengths[used, i].sum())
+        rows[side] = {
+            "kind": p.data.tokenizer,
+            "vocabulary": len(tokenizer.vocabulary),
+            "tokens": tokens,
+            "bytes": in_bytes,
+            "unknown": unknown,
+            "characters_per_token": round(characters / max(tokens, 1), 3),
+        }
+    return rows
+
+
+def _misalignments(p: Preparation) -> dict[str, Any]:
+    blocks = [
+        {"corpus": number, **block._asdict()}
+        for number, lengths in enumerate(p.raw_lengths)
+        for block in suspected_shifts(lengths[:, 0], lengths[:, 1])
+    ]
+    used = np.flatnonzero(p.selected.parts != LEFT_OUT)
+    if len(used) > PAIRS_FOR_OUTLIERS:
+        used = used[:: -(-len(used) // PAIRS_FOR_OUTLIERS)]
+    lengths = p.lengths[used]
+    rows = used[length_outliers(lengths[:, 0], lengths[:, 1], count=NUM_OUTLIERS)]
+    outliers = []
+    for row, (src, tgt) in zip(rows, p.texts_of(rows), strict=True):
+        long, short = max(len(src), len(tgt)), min(len(src), len(tgt))
+        outliers.append(
+            {
+                "corpus": int(p.all_corpora[row]),
+                "line": int(p.all_lines[row]),
+                "src": src,
+                "tgt": tgt,
+                "ratio": round(long / max(short, 1), 1),
+            }
+        )
+    return {"blocks": blocks, "outliers": outliers}
+
+
+def _batches(prepared: Prepared, size: BatchSize) -> dict[str, Any]:
+    """The shapes that training would choose, and the padding of other numbers."""
+    pairs = _sample(prepared.train)
+    longest = int(prepared.lengths.max())
+
+    def padded(max_shapes: int) -> EpochBatches:
+        shapes = choose_shapes(
+            pairs.lengths,
+            batch_sentences=size.sentences,
+            batch_tokens=size.tokens,
+            max_length=longest,
+            max_shapes=max_shapes,
+        )
+        return EpochBatches(pairs, shapes, prepared.specials, seed=0)
+
+    curve = {}
+    for number in CURVE:
+        batches = padded(number)
+        curve.setdefault(len(batches.shapes), batches.padding())
+    chosen = padded(size.max_shapes)
+    src, tgt = chosen.padding()
+    return {
+        "batch_sentences": size.sentences,
+        "batch_tokens": size.tokens,
+        "shapes": [list(shape) for shape in chosen.shapes],
+        "padding": {"src": round(src, 4), "tgt": round(tgt, 4)},
+        "curve": [
+            {"shapes": number, "src": round(src, 4), "tgt": round(tgt, 4)}
+            for number, (src, tgt) in curve.items()
+        ],
+    }
+
+
+def _sample(pairs: EncodedPairs) -> EncodedPairs:
+    """The lengths of pairs, of a large corpus those of some; without ids."""
+    lengths = pairs.lengths
+    if len(lengths) > PAIRS_FOR_SHAPES:
+        rng = np.random.default_rng(0)
+        lengths = lengths[rng.choice(len(lengths), PAIRS_FOR_SHAPES, replace=False)]
+    nothing = np.zeros(0, np.uint16)
+    src, tgt = (EncodedSide(nothing, lengths[:, i] - 1) for i in (0, 1))
+    return EncodedPairs(src, tgt)

@@ -1,0 +1,245 @@
+"""The data doctor: a folder that is finished or not there, and that training trusts."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from flaxformer_mt import prepare as door
+from flaxformer_mt.config import Config, DataConfig, ModelConfig, TrainConfig
+from flaxformer_mt.errors import InputError, RunBusyError, StorageError
+from flaxformer_mt.prepare import PrepareOptions, prepare_folder
+from flaxformer_mt.text.preparation import prepare
+from flaxformer_mt.text.prepared import open_prepared
+from flaxformer_mt.train import fit
+from flaxformer_mt.training.checkpoints import load_params
+from tests.conftest import leaves
+
+KILLS = int(os.environ.get("FLAXFORMER_MT_KILLS", "6"))
+PAIRS = [(f"the word {i}", f"واژه {i} می\u200cشود") for i in range(300)]
+
+
+def write_pairs(path, pairs=PAIRS):
+    text = "".join(f"{src}\t{tgt}\n" for src, tgt in pairs)
+    path.write_text(text, encoding="utf-8")
+    return DataConfig(src=f"{path}:0", tgt=f"{path}:1", processes=1)
+
+
+@pytest.fixture
+def options(tmp_path):
+    """A corpus of 300 pairs, and where it shall go."""
+    data = write_pairs(tmp_path / "pairs.tsv")
+    return PrepareOptions(prepared=str(tmp_path / "ready"), max_length=64, data=data)
+
+
+def names(folder):
+    return {entry.name for entry in folder.iterdir()}
+
+
+def test_a_prepared_folder_holds_what_was_prepared(options, tmp_path):
+    prepared, report = prepare_folder(options)
+    opened = open_prepared(options.prepared)
+    plain = prepare(options.data, max_length=64)
+    for one in (prepared, opened):
+        assert one.fingerprint() == plain.fingerprint()
+        assert one.test_texts == plain.test_texts
+        assert one.tally.dropped == plain.tally.dropped
+        for i in (0, len(one.train) - 1):
+            assert one.place(i) == plain.place(i)
+    assert isinstance(opened.train.src.ids, np.memmap)
+    assert names(tmp_path) == {"pairs.tsv", "ready"}
+    saved = json.loads((tmp_path / "ready/report.json").read_text(encoding="utf-8"))
+    assert saved == json.loads(json.dumps(report))
+    assert saved["read"] == 300 and saved["overlap"] == {"src": 0, "tgt": 0}
+    page = (tmp_path / "ready/report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!") and "واژه" in page
+
+
+def test_the_report_adds_up(options):
+    _, report = prepare_folder(options)
+    left = report["read"]
+    for rule in report["rules"]:
+        assert rule["before"] == left and rule["after"] == left - rule["dropped"]
+        left = rule["after"]
+    assert report["kept"] == left == sum(p["pairs"] for p in report["parts"].values())
+    assert sum(report["lengths"]["src_characters"]["counts"]) == left
+    assert sum(report["ratio"]["counts"]) == left
+    assert report["tokens"]["tgt"]["unknown"] == 0
+    assert report["scripts"]["tgt"]["Arabic"] > 0
+    batches = report["batches"]
+    assert batches["curve"][0]["shapes"] == 1
+    assert 0 <= batches["padding"]["src"] < 1
+
+
+def test_training_from_a_prepared_folder_is_training_from_the_corpus(options, tmp_path):
+    """Bit for bit."""
+    prepare_folder(options)
+    sizes = ModelConfig(max_length=64, d_model=16, d_ff=32, num_heads=2)
+    config = Config(
+        run=str(tmp_path / "direct"),
+        data=options.data,
+        model=sizes,
+        train=TrainConfig(steps=4, batch_sentences=16, max_shapes=1),
+    )
+    fit(config, verbose=False)
+    from_folder = config.replace(
+        run=str(tmp_path / "folder"), data=DataConfig(prepared=options.prepared)
+    )
+    fit(from_folder, verbose=False)
+    runs = [load_params(c.run, "latest").params for c in (config, from_folder)]
+    for a, b in zip(*map(leaves, runs), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # The same command goes on, from wherever the folder is by then.
+    moved = tmp_path / "elsewhere"
+    os.rename(options.prepared, moved)
+    again = from_folder.replace(data=DataConfig(prepared=str(moved)))
+    assert fit(again, verbose=False, more_steps=2).step == 6
+
+
+def test_what_a_prepared_folder_decided_is_not_decided_again(options, tmp_path):
+    prepare_folder(options)
+
+    def refused(sentence, model=None, **data):
+        config = Config(
+            run=str(tmp_path / "run"),
+            data=DataConfig(prepared=options.prepared, **data),
+            model=model or ModelConfig(max_length=64),
+        )
+        with pytest.raises(InputError, match=sentence):
+            fit(config, verbose=False)
+        assert not (tmp_path / "run").exists()
+
+    refused("data.tgt_normalize='none' was asked for", tgt_normalize="none")
+    short = ModelConfig(max_length=8)
+    refused("give --model.max-length 64, or prepare again", model=short)
+    with pytest.raises(InputError, match=r"data\.prepared or data\.src"):
+        DataConfig(prepared=options.prepared, src="a", tgt="b")
+    with pytest.raises(InputError, match="give its name as --prepared"):
+        PrepareOptions(data=DataConfig(prepared=options.prepared))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("train.src.ids.bin", "validation.lines.bin", "tokenizer.tgt.json"),
+        *("held_out.jsonl", "prepared.json"),
+    ],
+)
+@pytest.mark.parametrize("fault", ["flipped", "cut", "gone"])
+def test_damage_to_a_prepared_folder_is_never_silent(options, tmp_path, name, fault):
+    prepare_folder(options)
+    path = tmp_path / "ready" / name
+    content = bytearray(path.read_bytes())
+    if fault == "flipped":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif fault == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        path.unlink()
+    if name == "prepared.json" and fault == "flipped":
+        # A changed option or count is not noticed; one that changes ids is.
+        return
+    with pytest.raises(InputError) as caught:
+        open_prepared(options.prepared)
+    assert str(tmp_path / "ready") in str(caught.value)
+
+
+def test_what_is_there_already_is_not_written_over(options, tmp_path):
+    (tmp_path / "ready").mkdir()
+    (tmp_path / "ready/thesis.txt").write_text("mine", encoding="utf-8")
+    for replace in (False, True):
+        with pytest.raises(InputError, match="no prepared folder"):
+            prepare_folder(PrepareOptions(**{**vars(options), "replace": replace}))
+    (tmp_path / "ready/thesis.txt").unlink()
+    first, _ = prepare_folder(options)  # an empty folder is none
+    with pytest.raises(InputError, match="give --replace"):
+        prepare_folder(options)
+    write_pairs(tmp_path / "pairs.tsv", PAIRS[:200])
+    second, _ = prepare_folder(PrepareOptions(**{**vars(options), "replace": True}))
+    assert len(second.train) < len(first.train)
+    assert open_prepared(options.prepared).fingerprint() == second.fingerprint()
+    assert names(tmp_path) == {"pairs.tsv", "ready"}
+
+
+def test_a_corpus_that_is_not_usable_leaves_nothing(options, tmp_path):
+    (tmp_path / "pairs.tsv").write_bytes(b"a\tb\nc\t\xff\n")
+    with pytest.raises(InputError, match="line 2, byte 3: not UTF-8"):
+        prepare_folder(options)
+    assert names(tmp_path) == {"pairs.tsv"}
+
+
+def test_a_disk_that_is_full_is_one_sentence_and_leaves_nothing(
+    options, tmp_path, monkeypatch
+):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(door, "write_manifest", full)
+    with pytest.raises(StorageError, match="ready: the disk is full"):
+        prepare_folder(options)
+    assert names(tmp_path) == {"pairs.tsv"}
+
+
+def test_two_processes_do_not_write_one_folder(options, tmp_path):
+    with (
+        door._partial_folder(tmp_path / "ready"),
+        pytest.raises(RunBusyError, match="another process is preparing"),
+    ):
+        prepare_folder(options)
+    prepare_folder(options)
+
+
+def command(options, *more):
+    data = options.data
+    return [
+        *(sys.executable, "-m", "flaxformer_mt.prepare", "--max-length", "64"),
+        *("--prepared", options.prepared, "--data.src", *data.src),
+        *("--data.tgt", *data.tgt, *more),
+    ]
+
+
+def test_prepare_killed_at_any_point_leaves_nothing_or_a_finished_folder(
+    options, tmp_path
+):
+    """SIGKILL at random times; FLAXFORMER_MT_KILLS sets how many."""
+    pairs = [(f"{a} {i}", f"{b} {i}") for a, b in PAIRS for i in range(20)]
+    write_pairs(tmp_path / "pairs.tsv", pairs)
+    started = time.monotonic()
+    whole = command(options, "--data.processes", "2")
+    subprocess.run(whole, check=True, capture_output=True)
+    seconds = time.monotonic() - started
+    wanted = open_prepared(options.prepared).fingerprint()
+    rng, killed = random.Random(0), 0
+    for _ in range(KILLS):
+        with subprocess.Popen(
+            [*whole, "--replace"], stderr=subprocess.DEVNULL, start_new_session=True
+        ) as process:
+            time.sleep(rng.uniform(0.3, 1.0) * seconds)
+            killed += process.poll() is None
+            process.send_signal(signal.SIGKILL)
+        # What was there before, or what is new: both are whole.
+        if (tmp_path / "ready").exists():
+            assert open_prepared(options.prepared).fingerprint() == wanted
+        else:  # killed between two renames
+            assert (tmp_path / "ready.old").exists()
+    assert killed
+    subprocess.run([*whole, "--replace"], check=True, capture_output=True)
+    assert names(tmp_path) == {"pairs.tsv", "ready"}
+    assert open_prepared(options.prepared).fingerprint() == wanted
+
+
+def test_the_door_says_what_it_did_and_how_to_train(options):
+    done = subprocess.run(command(options), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"--data.prepared {options.prepared} --model.max-length 64" in done.stderr
+    assert "held-out sentences that training has too: 0 source, 0 target" in done.stderr
+    again = subprocess.run(command(options), capture_output=True, text=True)
+    assert again.returncode == 2 and again.stderr.count("\n") == 1
+    assert again.stderr.startswith("error: ") and "--replace" in again.stderr
