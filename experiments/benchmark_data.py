@@ -129,12 +129,13 @@ def watched(command: list[str]) -> dict[str, Any]:
     """Runs a command; its seconds, the peak of its memory, what it said."""
     started = time.monotonic()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    peak, done = 0, threading.Event()
+    samples: list[tuple[float, int]] = [(0.0, 0)]
+    done = threading.Event()
 
     def watch() -> None:
-        nonlocal peak
         while not done.wait(0.05):
-            peak = max(peak, resident_bytes(process.pid))
+            elapsed = time.monotonic() - started
+            samples.append((elapsed, resident_bytes(process.pid)))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -149,9 +150,21 @@ def watched(command: list[str]) -> dict[str, Any]:
         raise SystemExit(f"{' '.join(command)} ended with {code}")
     return {
         "seconds": round(time.monotonic() - started, 1),
-        "peak_rss_mb": round(peak / 2**20),
+        "peak_rss_mb": round(max(rss for _, rss in samples) / 2**20),
         "said": said,
+        "samples": samples,
     }
+
+
+def peaks(samples: list[tuple[float, int]], stages: dict[str, float]) -> dict[str, int]:
+    """Peak memory of each stage in MB; the stages end when the process does, nearly."""
+    end, found = samples[-1][0], {}
+    for stage, seconds in reversed(stages.items()):
+        start = end - seconds
+        inside = [rss for elapsed, rss in samples if start <= elapsed <= end]
+        found[stage] = round(max(inside, default=0) / 2**20)
+        end = start
+    return dict(reversed(found.items()))
 
 
 FIRST_BATCH = """
@@ -192,7 +205,7 @@ def measure_size(options: BenchmarkOptions) -> dict[str, Any]:
         *("--data.tokenizer", options.tokenizer, "--batch-sentences", "64"),
     ]
     prepared = watched(command)
-    said = prepared.pop("said")
+    said, samples = prepared.pop("said"), prepared.pop("samples")
     report = json.loads((target / "report.json").read_text(encoding="utf-8"))
     stages = report["stages"]
     sentences = 2 * sum(part["pairs"] for part in report["parts"].values())
@@ -210,6 +223,7 @@ def measure_size(options: BenchmarkOptions) -> dict[str, Any]:
         "tokenizer": options.tokenizer,
         "prepare": prepared,
         "stages": stages,
+        "peak_rss_mb_of_stages": peaks(samples, stages),
         "pairs_a_second": round(options.pairs / prepared["seconds"]),
         "sentences_tokenized_a_second": round(sentences / stages["tokenizing"]),
         "read_back": {name: round(value, 2) for name, value in first.items()},
@@ -268,7 +282,7 @@ def main() -> None:
     options = tyro.cli(BenchmarkOptions)
     result = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     result["command"] = "python -m experiments.benchmark_data " + " ".join(
-        arg for arg in sys.argv[1:] if not arg.startswith("/")
+        arg if not arg.startswith("/") else "..." for arg in sys.argv[1:]
     )
     result["date"] = datetime.date.today().isoformat()
     result["machine"] = f"{os.cpu_count()} cores, {platform.machine()}"

@@ -16,6 +16,7 @@ import tyro
 
 from flaxformer_mt.errors import InputError
 
+MAX_CORPORA = 255  # their numbers are kept in a byte
 CONFIG_FORMAT = 1  # raised when a saved config needs translating to be read
 
 Normalization = Literal["auto", "persian", "basic", "none"]
@@ -171,6 +172,10 @@ class DataConfig:
             len(self.src) == len(self.tgt),
             f"data.src and data.tgt must name equally many corpora; got {len(self.src)}"
             f" and {len(self.tgt)}.",
+        )
+        require(
+            len(self.src) <= MAX_CORPORA,
+            f"data.src may name {MAX_CORPORA} corpora; got {len(self.src)}: join some.",
         )
         require(
             not self.weights or len(self.weights) == len(self.src),

@@ -1,5 +1,6 @@
 """The loop: it learns, shows, saves, stops, and goes on as if never stopped."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -312,3 +313,22 @@ def test_a_run_folder_alone_is_enough_to_translate(config, tmp_path):
     moved = tmp_path / "elsewhere"
     os.rename(config.run, moved)
     assert Translator.load(moved).translate([s for s, _ in PAIRS]) == before
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_run_on_pieces_trains_resumes_and_translates(config, tmp_path, kind):
+    """With the words cut anew in each epoch, bit for bit."""
+    data = dataclasses.replace(
+        config.data, tokenizer=kind, vocab_size=275, subword_sampling=0.2
+    )
+    config = with_steps(config.replace(data=data), steps=10)
+    fit(config, verbose=False)
+    pieces = config.replace(run=str(tmp_path / "pieces"))
+    for _ in range(2):
+        fit(pieces, verbose=False, more_steps=5)
+    assert fingerprint(pieces.run) == fingerprint(config.run)
+    translator = Translator.load(config.run, note=lambda _: None)
+    assert translator.src_tokenizer.kind == "sentencepiece"
+    assert isinstance(translator.translate("a xyz ▁ 漢"), str)
+    for entry in load_params(config.run, "latest").record["history"]:
+        assert 0 <= entry["data_wait"] <= 1

@@ -12,12 +12,16 @@ from flaxformer_mt.errors import InputError
 from flaxformer_mt.text.batching import (
     EpochBatches,
     Prefetch,
+    Recut,
     Shape,
     choose_shapes,
     make_batch,
     pad,
 )
 from flaxformer_mt.text.encoded import EncodedPairs, EncodedSide
+from flaxformer_mt.text.normalize import Normalizer
+from flaxformer_mt.text.subwords import SentencePieceTokenizer, train_sentencepiece
+from flaxformer_mt.text.vocabulary import Specials
 from tests.conftest import BOS, EOS, PAD, SPECIALS
 
 LENGTHS = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1)
@@ -209,3 +213,58 @@ def test_no_thread_is_left_behind():
     with Prefetch(iter(range(1000)), ahead=2) as ready:
         next(ready)
     assert threading.active_count() == before
+
+
+@pytest.fixture(scope="module", params=["unigram", "bpe"])
+def subwords(request):
+    """A tokenizer of pieces, and pairs of texts that it has learned from."""
+    rng = np.random.default_rng(0)
+    words = ["unhappily", "rewriting", "walked", "walking", "happiness", "written"]
+    texts = [" ".join(rng.choice(words, 5)) for _ in range(300)]
+    model = train_sentencepiece(
+        texts, kind=request.param, vocab_size=300, specials=Specials()
+    )
+    tokenizer = SentencePieceTokenizer(model, Specials(), Normalizer("basic"))
+    return tokenizer, [(tokenizer.encode(t), tokenizer.encode(t)) for t in texts]
+
+
+def test_words_are_cut_anew_in_each_epoch_and_say_the_same(subwords):
+    """Subword regularisation; a pure function of seed and epoch, as all of a batch."""
+    tokenizer, encoded_pairs = subwords
+    pairs = EncodedPairs.of(encoded_pairs)
+    recut = Recut(tokenizer, tokenizer, strength=0.3, seed=1)
+    lengths = recut.lengths(pairs, 64)
+    assert lengths.shape == (300, 2) and (lengths >= pairs.lengths).all()
+    shapes = choose_shapes(lengths, batch_sentences=8, max_length=64)
+    batches = EpochBatches(pairs, shapes, SPECIALS, seed=1, recut=recut)
+
+    def epoch(number, start=0):
+        return [
+            [
+                tokenizer.decode(row[mask][:-1])
+                for row, mask in zip(*batch[:2], strict=True)
+            ]
+            for batch in batches.epoch(number, start=start)
+        ], [batch.src_ids.tolist() for batch in batches.epoch(number, start=start)]
+
+    said, ids = epoch(0)
+    whole = sorted(tokenizer.decode(src) for src, _ in encoded_pairs)
+    assert sorted(text for batch in said for text in batch if text) == whole
+    assert epoch(0)[1] == ids
+    assert epoch(0, start=3)[1] == ids[3:]
+    fresh = EpochBatches(pairs, shapes, SPECIALS, seed=1)
+    uncut = [batch.src_ids.tolist() for batch in fresh.epoch(0)]
+    differing = sum(a != b for a, b in zip(uncut, ids, strict=False))
+    assert differing > len(ids) / 2
+
+
+def test_a_cut_that_is_too_wide_is_left_as_it_was(subwords):
+    tokenizer, encoded_pairs = subwords
+    pairs = EncodedPairs.of(encoded_pairs)
+    recut = Recut(tokenizer, tokenizer, strength=0.9, seed=1)
+    widest = int(pairs.lengths.max())
+    batches = EpochBatches(
+        pairs, [Shape(8, widest, widest)], SPECIALS, seed=1, recut=recut
+    )
+    for batch in batches.epoch(0):
+        assert batch.src_ids.shape[1] == widest

@@ -311,6 +311,16 @@ def test_a_bomb_of_empty_lines_or_of_zeros_is_refused():
             assert seconds < 2
 
 
+def test_a_bomb_of_bare_line_ends_hands_out_few_of_them():
+    """Row D5: as bytes they are within the allowance, as lines they take the longest."""
+    write_zip("c.zip", {"en.txt": b"\n" * 60_000_000})
+    lines, handed_out = read_lines("c.zip:en.txt"), 0
+    with pytest.raises(InputError, match="unpacks to more than the limit"):
+        for _ in lines:
+            handed_out += 1
+    assert handed_out < 5_000_000
+
+
 def test_a_bomb_inside_a_bomb_is_refused_though_nothing_comes_out_of_it():
     nothing = gzip.compress(b"", mtime=0) * 100_000  # 2 MB that unpack to no byte
     write_zip("c.zip", {"en.txt.gz": nothing})
