@@ -154,6 +154,8 @@ def _json(value: Any) -> str:
 
 def _check_target(target: Path, replace: bool) -> None:
     with one_sentence(f"cannot read {target}"):
+        if not target.exists() and (_aside(target) / MANIFEST).is_file():
+            os.rename(_aside(target), target)  # a killed call was replacing it
         if not target.exists() or (target.is_dir() and not any(target.iterdir())):
             return
         if not (target / MANIFEST).is_file():
@@ -192,6 +194,11 @@ def _partial_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _aside(target: Path) -> Path:
+    """Where a folder that is being replaced is for a moment."""
+    return target.with_name(target.name + ".old")
+
+
 def _publish(folder: Path, target: Path) -> None:
     """Gives a finished folder its name, once every byte of it is on the disk."""
     for path in folder.iterdir():
@@ -199,7 +206,7 @@ def _publish(folder: Path, target: Path) -> None:
             os.fsync(file.fileno())
     sync_folder(folder)
     (folder / LOCK).unlink(missing_ok=True)
-    old = target.with_name(target.name + ".old")
+    old = _aside(target)
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         os.rename(target, old)
@@ -220,7 +227,9 @@ def train_command(options: PrepareOptions) -> str:
     return f"{command} --run weights/{Path(options.prepared).name}"
 
 
-def print_summary(options: PrepareOptions, report: dict[str, Any]) -> None:
+def print_summary(
+    options: PrepareOptions, report: dict[str, Any], seconds: float
+) -> None:
     """Tells a person what was done and what to look at."""
     for note in report["notes"]:
         say(f"  {note}")
@@ -229,10 +238,10 @@ def print_summary(options: PrepareOptions, report: dict[str, Any]) -> None:
         length = lengths[f"{side}_tokens"]
         scripts = [s for s in report["scripts"][side] if s != "Common"]
         say(
-            f"  {name}: {tokens['vocabulary']:,} {tokens['kind']} tokens, "
+            f"  {name}: {tokens['vocabulary']:,} tokens ({tokens['kind']}), "
             f"{tokens['tokens']:,} in the text ({tokens['bytes']:,} in bytes, "
-            f"{tokens['unknown']:,} unknown); a sentence has {length['median']:g}, "
-            f"one in a hundred over {length['p99']:g}; letters: "
+            f"{tokens['unknown']:,} unknown); a sentence has {length['median']:.0f}, "
+            f"one in a hundred over {length['p99']:.0f}; letters: "
             f"{', '.join(scripts[:4]) or 'none'}"
         )
     overlap = report["overlap"]
@@ -255,7 +264,7 @@ def print_summary(options: PrepareOptions, report: dict[str, Any]) -> None:
         f"{padding['tgt']:.1%} of target"
     )
     say(
-        f"prepared in {in_words(report['seconds'])}: {options.prepared}; the report is "
+        f"prepared in {in_words(seconds)}: {options.prepared}; the report is "
         f"{Path(options.prepared) / REPORT_PAGE}"
     )
     say(f"  train:  {report['command']}")
@@ -264,9 +273,10 @@ def print_summary(options: PrepareOptions, report: dict[str, Any]) -> None:
 def prepare(arguments: list[str]) -> None:
     """The door: options from the command line, then a prepared folder."""
     options = parse(PrepareOptions, arguments, prog="prepare")
+    started = time.monotonic()
     with Stages() as stages:
         _, report = prepare_folder(options, show=stages.show)
-    print_summary(options, report)
+    print_summary(options, report, time.monotonic() - started)
 
 
 def main() -> None:

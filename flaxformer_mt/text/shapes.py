@@ -12,6 +12,9 @@ import numpy as np
 MAX_CELLS = 128
 NUM_TRIALS = 4000  # of the search at random, of about 0.1 ms each
 LARGEST_MOVE = 3  # of a width in one trial, in cells
+# What a difference between the sides costs: of the positions a real token has on the
+# source side less that on the target side, times this, times the source's tokens.
+UNEVENNESS = 0.2
 
 
 def choose_widths(
@@ -21,7 +24,8 @@ def choose_widths(
 
     Starts from the best widths along the longer side (dynamic programming), then moves
     them about, at first also uphill (Kirkpatrick et al. 1983, simulated annealing), to
-    make the padded positions of both sides together as few as it can.
+    make the padded positions of both sides together as few as it can, with about the
+    same share of each side.
 
     Args:
       lengths: [N, 2] int, tokens a side with the one special that each side carries.
@@ -75,15 +79,21 @@ class _Search:
     def __init__(self, counts: np.ndarray, rng: np.random.Generator) -> None:
         self.counts, self.rng = counts, rng
         self.widest = tuple(int(n) - 1 for n in counts.shape)
+        src, tgt = (np.arange(size) for size in counts.shape)
+        self.tokens = int(counts.sum(1) @ src), int(counts.sum(0) @ tgt)
 
-    def cost(self, widths: list[tuple[int, int]]) -> int:
-        """Positions in all, padded ones too; the widest is always among the widths."""
-        left, total = self.counts.copy(), 0
+    def cost(self, widths: list[tuple[int, int]]) -> float:
+        """Positions in all, padded ones too, and what their unevenness costs; the
+        widest is always among the widths."""
+        left, src, tgt = self.counts.copy(), 0, 0
         for s, t in sorted({*widths, self.widest}, key=sum):
             held = left[: s + 1, : t + 1]
-            total += int(held.sum()) * (s + t)
+            number = int(held.sum())
+            src += number * s
+            tgt += number * t
             held[:] = 0
-        return total
+        difference = abs(src / self.tokens[0] - tgt / self.tokens[1])
+        return src + tgt + UNEVENNESS * self.tokens[0] * difference
 
     def _moved(
         self, widths: list[tuple[int, int]], i: int, by: tuple[int, int]

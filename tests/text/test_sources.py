@@ -312,7 +312,7 @@ def test_a_bomb_of_empty_lines_or_of_zeros_is_refused():
 
 
 def test_a_bomb_of_bare_line_ends_hands_out_few_of_them():
-    """Row D5: as bytes they are within the allowance, as lines they take the longest."""
+    """Row D5: as bytes they are within the allowance; as lines they take longest."""
     write_zip("c.zip", {"en.txt": b"\n" * 60_000_000})
     lines, handed_out = read_lines("c.zip:en.txt"), 0
     with pytest.raises(InputError, match="unpacks to more than the limit"):
