@@ -8,6 +8,7 @@ names that it does not know.
 import dataclasses
 import difflib
 import math
+import os
 import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ import tyro
 from flaxformer_mt.errors import InputError
 
 MAX_CORPORA = 255  # their numbers are kept in a byte
+MAX_WEIGHT = 1000  # times that a corpus may be read in an epoch
 CONFIG_FORMAT = 1  # raised when a saved config needs translating to be read
 
 Normalization = Literal["auto", "persian", "basic", "none"]
@@ -90,7 +92,7 @@ class DataConfig:
     """Where the sentence pairs come from and which of them are kept."""
 
     # A folder that prepare has written: the corpus, split and tokenized. What was
-    # decided there (all but data.subword_sampling) is then not given again.
+    # decided there is then not given again.
     prepared: str = ""
     # Source sentences, PATH[:PART]; PART is a member of a zip, a column number of a
     # TSV (from 0) or a key of a JSONL; .gz opens by itself. Several corpora: several
@@ -121,7 +123,8 @@ class DataConfig:
     test_fraction: float = 0.05
     max_validation_pairs: int = 5000
     max_test_pairs: int = 5000
-    # Use only the first so many pairs that pass the filters; 0 uses all.
+    # Use only the first so many pairs that pass the filters (but for the model's
+    # max_length, which is known last); 0 uses all.
     limit_pairs: int = 0
     # What a token is: a character, or a piece of a word as SentencePiece learns it.
     tokenizer: Tokenization = "characters"
@@ -154,8 +157,10 @@ class DataConfig:
         # One corpus may be given as a plain string, as it mostly is from Python.
         for name in ("src", "tgt"):
             value = getattr(self, name)
-            if isinstance(value, str):
-                object.__setattr__(self, name, (value,) if value else ())
+            if isinstance(value, str | os.PathLike):
+                value = (value,) if str(value) else ()
+            object.__setattr__(self, name, tuple(map(str, value)))
+        object.__setattr__(self, "weights", tuple(map(float, self.weights)))
         require_numbers(self)
         self._check_corpora()
         self._check_split()
@@ -183,9 +188,10 @@ class DataConfig:
             f"{len(self.weights)} for {len(self.src)}.",
         )
         require(
-            all(math.isfinite(weight) and weight > 0 for weight in self.weights),
-            f"data.weights must be above 0; got {', '.join(map(str, self.weights))}: "
-            "leave out a corpus that is not to be read.",
+            all(0 < weight <= MAX_WEIGHT for weight in self.weights),
+            f"data.weights must be above 0 and at most {MAX_WEIGHT}; got "
+            f"{', '.join(map(str, self.weights))}: leave out a corpus that is not to "
+            "be read.",
         )
         require(
             not (self.prepared and self.src),

@@ -9,17 +9,19 @@ import dataclasses
 import itertools
 import json
 import os
+import shlex
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import filelock
 
 from flaxformer_mt.command_line import parse, run_door
 from flaxformer_mt.config import Config, DataConfig, ModelConfig, TrainConfig, require
-from flaxformer_mt.errors import InputError, RunBusyError
+from flaxformer_mt.errors import InputError, RunBusyError, StoppedError
 from flaxformer_mt.terminal import Stages, in_words, say
 from flaxformer_mt.text.preparation import Preparation, Show
 from flaxformer_mt.text.prepared import (
@@ -33,10 +35,12 @@ from flaxformer_mt.text.prepared import (
 )
 from flaxformer_mt.text.report import BatchSize, make_report
 from flaxformer_mt.text.report_page import render
-from flaxformer_mt.training.storage import one_sentence, sync_folder
+from flaxformer_mt.training.storage import disk_faults, sync_folder
 
 REPORT, REPORT_PAGE = "report.json", "report.html"
-LOCK = "lock"
+WRITING = "writing the report"
+MARKER = "unfinished.txt"
+MARKER_TEXT = "python -m flaxformer_mt.prepare works here; it may be deleted.\n"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,34 +88,32 @@ def prepare_folder(
     """Writes a prepared folder; returns what it holds, and the report.
 
     Killed at any point, it leaves the folder as it was: finished, or not there. (What
-    is left beside it, under the name with `.partial`, the next call removes.)
+    is left beside it, under a hidden name, the next call removes.)
 
     Raises:
       InputError: the corpus is not usable, or something else is at that place.
       StorageError: the folder cannot be written.
       RunBusyError: another process is writing it.
     """
-    target = Path(options.prepared).expanduser()
-    _check_target(target, options.replace)
-    clock = StageClock(show)
+    places = Places.of(options.prepared)
     with (
-        one_sentence(f"cannot write {target}"),
-        _partial_folder(target) as folder,
-        Preparation(
-            options.data, options.max_length, folder, clock.show
-        ) as preparation,
+        disk_faults(f"cannot write {places.target}"),
+        places.held(),
+        places.working(options.replace) as folder,
     ):
-        prepared = preparation.run()
-        clock.show("writing the report", 0, 0)
-        report = make_report(
-            preparation,
-            prepared,
-            BatchSize(
+        clock = StageClock(show)
+        with Preparation(
+            options.data, options.max_length, folder, clock.show
+        ) as preparation:
+            prepared = preparation.run()
+            clock.show(WRITING, 0, 0)
+            size = BatchSize(
                 options.batch_sentences, options.batch_tokens, options.max_shapes
-            ),
-            stages=clock.seconds(),
-            command=train_command(options),
-        )
+            )
+            report = make_report(
+                preparation, prepared, size, command=train_command(options)
+            )
+        report |= {"stages": clock.seconds(), "seconds": clock.total()}
         for name, text in (
             (SRC_TOKENIZER, _json(prepared.src_tokenizer.to_dict())),
             (TGT_TOKENIZER, _json(prepared.tgt_tokenizer.to_dict())),
@@ -121,7 +123,7 @@ def prepare_folder(
         ):
             (folder / name).write_text(text, encoding="utf-8", newline="\n")
         write_manifest(folder, prepared)
-        _publish(folder, target)
+        places.publish(options.replace)
     return prepared, report
 
 
@@ -147,15 +149,65 @@ class StageClock:
             )
         }
 
+    def total(self) -> float:
+        """Seconds of all stages up to now."""
+        return round(sum(self.seconds().values()), 1)
+
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
-def _check_target(target: Path, replace: bool) -> None:
-    with one_sentence(f"cannot read {target}"):
-        if not target.exists() and (_aside(target) / MANIFEST).is_file():
-            os.rename(_aside(target), target)  # a killed call was replacing it
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """The folder that is wanted, and the hidden ones beside it."""
+
+    target: Path
+    work: Path  # where it is written until it is finished
+    old: Path  # where a folder is for a moment that is being replaced
+    lock: Path  # held while any of them changes; never removed
+
+    @classmethod
+    def of(cls, name: str) -> "Places":
+        """The places for a folder of that name; a link stands for what it names."""
+        target = Path(name).expanduser().resolve()
+        work, old, lock = (
+            target.with_name(f".{target.name}.{what}")
+            for what in ("preparing", "replaced", "lock")
+        )
+        return cls(target, work, old, lock)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """No other process prepares this folder meanwhile."""
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self.lock, blocking=False):
+                yield
+        except filelock.Timeout:
+            raise RunBusyError(
+                f"another process is preparing {self.target}: wait for it, or choose "
+                "another --prepared."
+            ) from None
+
+    @contextlib.contextmanager
+    def working(self, replace: bool) -> Iterator[Path]:
+        """The folder to write in, empty; it is gone afterwards."""
+        if not self.target.exists() and (self.old / MANIFEST).is_file():
+            os.rename(self.old, self.target)  # a killed call was replacing it
+        self.check_target(replace)
+        self._remove(self.work)
+        self._remove(self.old)
+        self.work.mkdir()
+        (self.work / MARKER).write_text(MARKER_TEXT, encoding="utf-8")
+        try:
+            yield self.work
+        finally:
+            self._remove(self.work)
+
+    def check_target(self, replace: bool) -> None:
+        """Raises InputError if something is there that is not to be written over."""
+        target = self.target
         if not target.exists() or (target.is_dir() and not any(target.iterdir())):
             return
         if not (target / MANIFEST).is_file():
@@ -169,62 +221,45 @@ def _check_target(target: Path, replace: bool) -> None:
                 "or give --replace to prepare it anew."
             )
 
+    def _remove(self, folder: Path) -> None:
+        """Removes a folder of ours, and refuses any other."""
+        if not folder.exists():
+            return
+        ours = (folder / MARKER).is_file() or (folder / MANIFEST).is_file()
+        if not ours and any(folder.iterdir()):
+            raise InputError(
+                f"{folder} is in the way and was not made by prepare: move it away."
+            )
+        shutil.rmtree(folder)
 
-@contextlib.contextmanager
-def _partial_folder(target: Path) -> Iterator[Path]:
-    """A folder beside the target, of this process alone, emptied of what a killed one
-    has left; it is gone afterwards."""
-    folder = target.with_name(target.name + ".partial")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / LOCK, blocking=False)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise RunBusyError(
-            f"another process is preparing {target}: wait for it, or choose another "
-            "--prepared."
-        ) from None
-    try:
-        for left in folder.iterdir():
-            if left.name != LOCK:
-                left.unlink()
-        yield folder
-    finally:
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _aside(target: Path) -> Path:
-    """Where a folder that is being replaced is for a moment."""
-    return target.with_name(target.name + ".old")
-
-
-def _publish(folder: Path, target: Path) -> None:
-    """Gives a finished folder its name, once every byte of it is on the disk."""
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    sync_folder(folder)
-    (folder / LOCK).unlink(missing_ok=True)
-    old = _aside(target)
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        os.rename(target, old)
-    os.rename(folder, target)
-    sync_folder(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    def publish(self, replace: bool) -> None:
+        """Gives the finished folder its name, once every byte of it is on the disk."""
+        for path in self.work.iterdir():
+            # Opened for writing, as Windows syncs nothing else.
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        sync_folder(self.work)
+        self.check_target(replace)  # it took a while
+        (self.work / MARKER).unlink()
+        if self.target.exists():
+            os.rename(self.target, self.old)
+        os.rename(self.work, self.target)
+        sync_folder(self.target.parent)
+        if self.old.exists():
+            shutil.rmtree(self.old)
 
 
 def train_command(options: PrepareOptions) -> str:
     """The command that trains on a prepared folder."""
-    command = f"python -m flaxformer_mt.train --data.prepared {options.prepared}"
+    folder = shlex.quote(options.prepared)
+    command = f"python -m flaxformer_mt.train --data.prepared {folder}"
     if options.max_length != ModelConfig.max_length:
         command += f" --model.max-length {options.max_length}"
     for name in ("batch_sentences", "batch_tokens", "max_shapes"):
         value = getattr(options, name)
         if value != getattr(TrainConfig, name):
             command += f" --train.{name.replace('_', '-')} {value}"
-    return f"{command} --run weights/{Path(options.prepared).name}"
+    return f"{command} --run weights/{shlex.quote(Path(options.prepared).name)}"
 
 
 def print_summary(
@@ -270,9 +305,15 @@ def print_summary(
     say(f"  train:  {report['command']}")
 
 
+def _stop(signal_number: int, frame: Any) -> NoReturn:
+    """Ends as Ctrl-C does, which cleans up."""
+    raise StoppedError("nothing was written.", signal_number)
+
+
 def prepare(arguments: list[str]) -> None:
     """The door: options from the command line, then a prepared folder."""
     options = parse(PrepareOptions, arguments, prog="prepare")
+    signal.signal(signal.SIGTERM, _stop)
     started = time.monotonic()
     with Stages() as stages:
         _, report = prepare_folder(options, show=stages.show)

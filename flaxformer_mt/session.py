@@ -365,16 +365,18 @@ class Session:
         self._save(loss)
         self.folder.write_metrics(self.history)
         self._tell_validation(entry, loss < best)
+        # None of this was training: what follows is.
+        if self.ready is not None:
+            self.waited_before = self.ready.seconds_waited
+            self.wait_since = time.monotonic()
 
     def _data_wait(self) -> float:
-        """The share of the training time since the last call in which the next batch
-        was not ready."""
+        """The share of the training time since the last validation in which the next
+        batch was not ready."""
         if self.ready is None:
             return 0.0
-        now, waited = time.monotonic(), self.ready.seconds_waited
-        share = (waited - self.waited_before) / max(now - self.wait_since, 1e-9)
-        self.waited_before, self.wait_since = waited, now
-        return share
+        waited = self.ready.seconds_waited - self.waited_before
+        return waited / max(time.monotonic() - self.wait_since, 1e-9)
 
     def _validation_loss(self) -> float:
         """Nats a token over all validation pairs: sums added, divided once."""

@@ -7,6 +7,7 @@ refused before anything is written.
 import contextlib
 import dataclasses
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -29,11 +30,14 @@ from flaxformer_mt.training.devices import (
     describe_device,
 )
 from flaxformer_mt.training.run_folder import GUARDED, RunFolder
+from flaxformer_mt.training.storage import disk_faults
 
 # What may differ when a run goes on: where it computes, when it ends, what it shows.
-MAY_DIFFER = ("run", "device", "epochs", "steps", "minutes", "show_sentences")
-# And how the corpus is read: what it is, its fingerprint tells.
-MAY_DIFFER += ("prepared", "processes")
+MAY_DIFFER = (
+    *("run", "device", "epochs", "steps", "minutes", "show_sentences"),
+    # How the corpus is read: what it is, its fingerprint tells.
+    *("prepared", "processes"),
+)
 
 
 def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
@@ -65,12 +69,18 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
     if saved_steps(folder.path):
         refuse_differences(folder.config(), config)
     if prepared is None:
-        with Stages(visible=verbose) as stages:
+        with (
+            Stages(visible=verbose) as stages,
+            # A large corpus is kept in files without a name.
+            disk_faults(f"cannot write to {tempfile.gettempdir()} (TMPDIR)"),
+        ):
             prepared = prepare(
                 config.data, max_length=config.model.max_length, show=stages.show
             )
     for note in prepared.notes:
         tell(f"  {note}")
+    if not len(prepared.train):
+        raise InputError(f"{config.data.prepared} holds no pair to train on.")
     shapes = batch_shapes(config, prepared)  # refuses before anything is written
     with (
         stop_requests() as requests,
@@ -103,16 +113,16 @@ def data_of(config: Config, prepared: Prepared) -> DataConfig:
       InputError: an option was given that the folder has decided otherwise, or its
         sentences are longer than the model reads.
     """
-    asked, plain = config.data, DataConfig()
+    asked = config.data
     own = ("prepared", "subword_sampling", "processes")
-    for field in dataclasses.fields(DataConfig):
-        given, decided = getattr(asked, field.name), getattr(prepared.data, field.name)
-        is_given = given != getattr(plain, field.name)
-        if field.name not in own and is_given and given != decided:
-            raise InputError(
-                f"data.{field.name}={given!r} was asked for, but {asked.prepared} was "
-                f"prepared with {decided!r}: leave it out, or prepare again with it."
-            )
+    _refuse_decided("data", asked, prepared.data, DataConfig(), own)
+    sampling = asked.subword_sampling or prepared.data.subword_sampling
+    if sampling and prepared.data.tokenizer == "characters":
+        raise InputError(
+            f"data.subword_sampling={sampling} cuts words anew, but {asked.prepared} "
+            "was prepared with data.tokenizer=characters, which has no words: leave it "
+            "out, or prepare again with unigram or bpe."
+        )
     longest = int(prepared.lengths.max())
     if longest > config.model.max_length:
         raise InputError(
@@ -120,9 +130,33 @@ def data_of(config: Config, prepared: Prepared) -> DataConfig:
             f"model.max_length={config.model.max_length}: give --model.max-length "
             f"{prepared.max_length}, or prepare again with a lower --max-length."
         )
-    kept = {name: getattr(asked, name) for name in own}
-    # The corpus stands in the folder's own options, where it is not read again.
-    return dataclasses.replace(prepared.data, src=(), tgt=(), weights=(), **kept)
+    # The corpus stands in the folder's own options, and is not read again.
+    return dataclasses.replace(
+        prepared.data,
+        **{"src": (), "tgt": (), "weights": ()},
+        prepared=asked.prepared,
+        subword_sampling=sampling,
+        processes=asked.processes,
+    )
+
+
+def _refuse_decided(
+    table: str, asked: Any, decided: Any, plain: Any, own: tuple[str, ...] = ()
+) -> None:
+    """Raises InputError for an option that was given and that a folder has decided
+    otherwise; one that was given its default cannot be told from one that was not."""
+    for field in dataclasses.fields(plain):
+        name = f"{table}.{field.name}"
+        wanted, was, default = (
+            getattr(options, field.name) for options in (asked, decided, plain)
+        )
+        if dataclasses.is_dataclass(default):
+            _refuse_decided(name, wanted, was, default)
+        elif field.name not in own and wanted != default and wanted != was:
+            raise InputError(
+                f"{name}={wanted!r} was asked for, but the prepared folder has "
+                f"{was!r}: leave it out, or prepare again with it."
+            )
 
 
 def batch_shapes(config: Config, prepared: Prepared) -> list[Shape]:

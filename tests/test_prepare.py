@@ -12,12 +12,18 @@ import numpy as np
 import pytest
 
 from flaxformer_mt import prepare as door
-from flaxformer_mt.config import Config, DataConfig, ModelConfig, TrainConfig
+from flaxformer_mt.config import (
+    Config,
+    DataConfig,
+    FilterConfig,
+    ModelConfig,
+    TrainConfig,
+)
 from flaxformer_mt.errors import InputError, RunBusyError, StorageError
-from flaxformer_mt.prepare import PrepareOptions, prepare_folder
+from flaxformer_mt.prepare import Places, PrepareOptions, prepare_folder
 from flaxformer_mt.text.preparation import prepare
 from flaxformer_mt.text.prepared import open_prepared
-from flaxformer_mt.train import fit
+from flaxformer_mt.train import data_of, fit
 from flaxformer_mt.training.checkpoints import load_params
 from tests.conftest import leaves
 
@@ -39,7 +45,9 @@ def options(tmp_path):
 
 
 def names(folder):
-    return {entry.name for entry in folder.iterdir()}
+    """What a person sees there: the lock, which is hidden and empty, stays."""
+    found = {entry.name for entry in folder.iterdir()}
+    return found - {".ready.lock"}
 
 
 def test_a_prepared_folder_holds_what_was_prepared(options, tmp_path):
@@ -116,6 +124,8 @@ def test_what_a_prepared_folder_decided_is_not_decided_again(options, tmp_path):
         assert not (tmp_path / "run").exists()
 
     refused("data.tgt_normalize='none' was asked for", tgt_normalize="none")
+    refused("data.filter.max_ratio=3 was asked for", filter=FilterConfig(max_ratio=3))
+    refused("which has no words", subword_sampling=0.1)
     short = ModelConfig(max_length=8)
     refused("give --model.max-length 64, or prepare again", model=short)
     with pytest.raises(InputError, match=r"data\.prepared or data\.src"):
@@ -143,9 +153,6 @@ def test_damage_to_a_prepared_folder_is_never_silent(options, tmp_path, name, fa
         path.write_bytes(content[: len(content) // 2])
     else:
         path.unlink()
-    if name == "prepared.json" and fault == "flipped":
-        # A changed option or count is not noticed; one that changes ids is.
-        return
     with pytest.raises(InputError) as caught:
         open_prepared(options.prepared)
     assert str(tmp_path / "ready") in str(caught.value)
@@ -189,7 +196,7 @@ def test_a_disk_that_is_full_is_one_sentence_and_leaves_nothing(
 
 def test_two_processes_do_not_write_one_folder(options, tmp_path):
     with (
-        door._partial_folder(tmp_path / "ready"),
+        Places.of(options.prepared).held(),
         pytest.raises(RunBusyError, match="another process is preparing"),
     ):
         prepare_folder(options)
@@ -228,7 +235,7 @@ def test_prepare_killed_at_any_point_leaves_nothing_or_a_finished_folder(
         if (tmp_path / "ready").exists():
             assert open_prepared(options.prepared).fingerprint() == wanted
         else:  # killed between two renames
-            assert (tmp_path / "ready.old").exists()
+            assert (tmp_path / ".ready.replaced").exists()
     assert killed
     subprocess.run([*whole, "--replace"], check=True, capture_output=True)
     assert names(tmp_path) == {"pairs.tsv", "ready"}
@@ -243,3 +250,95 @@ def test_the_door_says_what_it_did_and_how_to_train(options):
     again = subprocess.run(command(options), capture_output=True, text=True)
     assert again.returncode == 2 and again.stderr.count("\n") == 1
     assert again.stderr.startswith("error: ") and "--replace" in again.stderr
+
+
+def test_folders_of_other_people_are_left_alone(options, tmp_path):
+    for name in ("ready.old", "ready.partial", ".ready.replaced"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="was not made by prepare: move it away"):
+        prepare_folder(options)
+    for name in ("ready.old", "ready.partial", ".ready.replaced"):
+        assert (tmp_path / name / "thesis.txt").exists()
+    (tmp_path / ".ready.replaced").rename(tmp_path / "elsewhere")
+    prepare_folder(options)
+    assert (tmp_path / "ready.old/thesis.txt").exists()
+
+
+def test_what_appears_at_the_place_meanwhile_is_not_lost(
+    options, tmp_path, monkeypatch
+):
+    def intrude(folder, prepared):
+        (tmp_path / "ready").mkdir()
+        (tmp_path / "ready/thesis.txt").write_text("mine", encoding="utf-8")
+
+    monkeypatch.setattr(door, "write_manifest", intrude)
+    with pytest.raises(InputError, match="no prepared folder"):
+        prepare_folder(options)
+    assert (tmp_path / "ready/thesis.txt").exists()
+    assert names(tmp_path) == {"pairs.tsv", "ready"}
+
+
+def test_a_replacement_that_was_killed_between_two_renames_is_mended(options, tmp_path):
+    prepare_folder(options)
+    wanted = open_prepared(options.prepared).fingerprint()
+    (tmp_path / "ready").rename(tmp_path / ".ready.replaced")
+    with pytest.raises(InputError, match="give --replace"):
+        prepare_folder(options)
+    assert open_prepared(options.prepared).fingerprint() == wanted
+
+
+def test_a_link_stands_for_the_folder_that_it_names(options, tmp_path):
+    prepare_folder(options)
+    (tmp_path / "link").symlink_to(tmp_path / "ready")
+    for _ in range(2):
+        again = {**vars(options), "prepared": str(tmp_path / "link"), "replace": True}
+        prepare_folder(PrepareOptions(**again))
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_sigterm_stops_prepare_and_leaves_nothing(options, tmp_path):
+    pairs = [(f"{a} {i}", f"{b} {i}") for a, b in PAIRS for i in range(300)]
+    write_pairs(tmp_path / "pairs.tsv", pairs)
+    with subprocess.Popen(command(options), stderr=subprocess.PIPE) as process:
+        while not (tmp_path / ".ready.preparing").exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.terminate()
+        said = process.stderr.read().decode()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said.strip().endswith("stopped: nothing was written.")
+    assert names(tmp_path) == {"pairs.tsv"}
+
+
+def test_weights_that_changed_are_another_corpus(options, tmp_path):
+    src, tgt = options.data.src[0], options.data.tgt[0]
+    write_pairs(tmp_path / "more.tsv", [(f"m{i}", f"n{i}") for i in range(50)])
+    more = f"{tmp_path / 'more.tsv'}:0", f"{tmp_path / 'more.tsv'}:1"
+
+    def fingerprint(*weights):
+        data = DataConfig(
+            src=(src, more[0]), tgt=(tgt, more[1]), weights=weights, processes=1
+        )
+        return prepare(data, max_length=64).fingerprint()
+
+    assert fingerprint(1.0, 2.0) == fingerprint(1.0, 2.0) != fingerprint(1.0, 1.0)
+
+
+def test_subword_sampling_that_prepare_was_given_is_used(options, tmp_path):
+    words = [(f"walked {i % 7} writing", f"talked {i} reading") for i in range(300)]
+    write_pairs(tmp_path / "pairs.tsv", words)
+    data = DataConfig(
+        src=options.data.src,
+        tgt=options.data.tgt,
+        tokenizer="bpe",
+        vocab_size=290,
+        subword_sampling=0.2,
+        processes=1,
+    )
+    prepare_folder(PrepareOptions(**{**vars(options), "data": data}))
+    config = Config(data=DataConfig(prepared=options.prepared))
+    opened = open_prepared(options.prepared)
+    assert data_of(config, opened).subword_sampling == 0.2
+    own = Config(data=DataConfig(prepared=options.prepared, subword_sampling=0.1))
+    assert data_of(own, opened).subword_sampling == 0.1

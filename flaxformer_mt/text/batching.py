@@ -251,9 +251,11 @@ class EpochBatches:
     @staticmethod
     def _readings_of(bucket: np.ndarray, weight: float) -> tuple[int, int, int]:
         """(readings of a bucket in an epoch, whole passes, readings beyond them)."""
-        readings = round(weight * len(bucket))
-        passes, rest = divmod(readings, len(bucket)) if len(bucket) else (0, 0)
-        return readings, passes, rest
+        if not len(bucket):
+            return 0, 0, 0
+        # At least one, or a pair that is alone in its bucket would never be read.
+        readings = max(round(weight * len(bucket)), 1)
+        return readings, *divmod(readings, len(bucket))
 
     def _moves(self, counts: list[int]) -> list[tuple[int, int, int]]:
         """(from shape, to shape, how many pairs): what would leave a short batch goes
@@ -307,7 +309,7 @@ class EpochBatches:
     def plan(self, epoch: int) -> Plan:
         """For each batch of an epoch, its shape's index and its pairs' indices."""
         rng = np.random.default_rng([self.seed, epoch])
-        order = self._order(rng)
+        order = self._order(epoch, rng)
         shape_of_reading = self.shape_of_pair[order]
         members = [order[shape_of_reading == i] for i in range(len(self.shapes))]
         for i, wider, left in self.moves:
@@ -315,7 +317,7 @@ class EpochBatches:
             members[i] = members[i][:-left]
         return Plan(members, self.rows, rng)
 
-    def _order(self, rng: np.random.Generator) -> np.ndarray:
+    def _order(self, epoch: int, rng: np.random.Generator) -> np.ndarray:
         """The pairs in the order of an epoch, each as often as its weight says."""
         if not self.weights:
             return rng.permutation(len(self.pairs))
@@ -324,7 +326,10 @@ class EpochBatches:
             for bucket, weight in self._buckets(shape):
                 _, passes, rest = self._readings_of(bucket, weight)
                 readings += [bucket] * passes
-                readings.append(rng.permutation(bucket)[:rest])
+                # The rest moves on through one fixed order, so that each has its turn.
+                turns = np.random.default_rng([self.seed, shape]).permutation(bucket)
+                places = epoch * rest + np.arange(rest)
+                readings.append(turns[places % max(len(bucket), 1)])
         return rng.permutation(np.concatenate(readings))
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
@@ -377,15 +382,16 @@ class EpochBatches:
         for shape, batches in zip(self.shapes, self.batches_of_shape, strict=True):
             positions += batches * shape.rows * np.array(shape[1:])
         lengths = self.pairs.lengths
-        for corpus, weight in enumerate(self.weights or [1.0]):
-            of_corpus = self.pairs.corpora == corpus if self.weights else slice(None)
-            tokens += weight * lengths[of_corpus].sum(axis=0, dtype=np.int64)
+        for shape in range(len(self.shapes)):
+            for bucket, weight in self._buckets(shape):
+                readings, _, _ = self._readings_of(bucket, weight)
+                mean = lengths[bucket].mean(axis=0) if len(bucket) else 0
+                tokens += readings * mean
         src, tgt = 1 - tokens / np.maximum(positions, 1)
         return float(src), float(tgt)
 
 
 Item = TypeVar("Item")
-_END = object()
 
 
 class Prefetch(Generic[Item]):
@@ -399,6 +405,7 @@ class Prefetch(Generic[Item]):
         self.items = items
         self.ready: queue.Queue = queue.Queue(maxsize=ahead)
         self.seconds_waited = 0.0
+        self.end: BaseException | None = None  # how it ended, once it has
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._make, daemon=True)
 
@@ -408,6 +415,7 @@ class Prefetch(Generic[Item]):
 
     def __exit__(self, *exception: object) -> None:
         self.stopping.set()
+        self.end = self.end or StopIteration()
         while self.thread.is_alive():
             # The thread may be waiting for room.
             while not self.ready.empty():
@@ -418,15 +426,14 @@ class Prefetch(Generic[Item]):
         return self
 
     def __next__(self) -> Item:
-        started = time.perf_counter()
-        item, error = self.ready.get()
-        self.seconds_waited += time.perf_counter() - started
-        if error is not None:
-            raise error
-        if item is _END:
-            self.ready.put((_END, None))  # asked once more, it ends once more
-            raise StopIteration
-        return item
+        if self.end is None:
+            started = time.perf_counter()
+            item, end = self.ready.get()
+            self.seconds_waited += time.perf_counter() - started
+            if end is None:
+                return item
+            self.end = end  # asked once more, it ends once more
+        raise self.end
 
     def _make(self) -> None:
         try:
@@ -434,6 +441,6 @@ class Prefetch(Generic[Item]):
                 if self.stopping.is_set():
                     return
                 self.ready.put((item, None))
-            self.ready.put((_END, None))
+            self.ready.put((None, StopIteration()))
         except BaseException as error:  # the thread that asks shall hear of it
             self.ready.put((None, error))

@@ -28,6 +28,7 @@ class RawChunk(NamedTuple):
 
     corpus: int  # from 0
     first_line: int  # from 1
+    num_lines: int  # more than there are in src and tgt where these are not wanted
     src: list[str]
     tgt: list[str]
 
@@ -83,7 +84,7 @@ def clean_chunk(cleaner: Cleaner, chunk: RawChunk) -> CleanChunk:
         pair_hashes.append(hash_pair(src, tgt))
     return CleanChunk(
         corpus=chunk.corpus,
-        num_read=len(chunk.src),
+        num_read=chunk.num_lines,
         rows=np.array(rows, np.int32),
         src=pack_texts(srcs),
         tgt=pack_texts(tgts),

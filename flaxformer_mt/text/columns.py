@@ -13,17 +13,27 @@ import numpy as np
 SPILL_BYTES = 64 * 2**20  # of a column without a path, before it moves to disk
 
 
+def _nameless(folder: Path | None) -> tempfile.SpooledTemporaryFile:
+    """A file in memory that moves to disk as it grows; a kill leaves nothing behind."""
+    return tempfile.SpooledTemporaryFile(max_size=SPILL_BYTES, dir=folder)
+
+
 class Column:
     """One array, written piece by piece."""
 
-    def __init__(self, dtype: np.typing.DTypeLike, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        dtype: np.typing.DTypeLike,
+        path: Path | None = None,
+        *,
+        folder: Path | None = None,
+    ) -> None:
+        """folder: of the file without a name; None: the system's for such files."""
         self.dtype = np.dtype(dtype)
         self.count = 0
         self.file: IO[bytes] = (
             # Read back through a memory map, and closed with it.
-            path.open("wb+")
-            if path
-            else tempfile.SpooledTemporaryFile(max_size=SPILL_BYTES)  # noqa: SIM115
+            path.open("wb+") if path else _nameless(folder)
         )
 
     def append(self, values: np.ndarray) -> None:
@@ -58,9 +68,8 @@ def map_array(file: IO[bytes] | Path, dtype: np.dtype, count: int) -> np.ndarray
 class TextColumn:
     """Texts without a line break in them, written in chunks and read in the same."""
 
-    def __init__(self) -> None:
-        # SpooledTemporaryFile has no name: nothing is left behind by a kill.
-        self.file = tempfile.SpooledTemporaryFile(max_size=SPILL_BYTES)  # noqa: SIM115
+    def __init__(self, folder: Path | None = None) -> None:
+        self.file = _nameless(folder)
         self.ends: list[int] = [0]  # where each chunk ends, in bytes
 
     def append(self, chunk: bytes) -> None:

@@ -7,7 +7,7 @@ pairs, and the first few of them with their lines.
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flaxformer_mt.config import FilterConfig
 from flaxformer_mt.text.scripts import share_in
@@ -89,6 +89,15 @@ class Tally:
         return f"{self.read:,} read" + (f": {reasons}" if reasons else "")
 
 
+def read_tally(fields: dict[str, Any]) -> Tally:
+    """A tally out of plain data, as JSON has it."""
+    examples = {
+        reason: [Example(*example) for example in rows]
+        for reason, rows in fields["examples"].items()
+    }
+    return Tally(**{**fields, "examples": examples})
+
+
 class Rule(NamedTuple):
     """A rule as a person reads of it."""
 
@@ -153,7 +162,8 @@ def rules(options: FilterConfig, max_length: int, limit_pairs: int) -> list[Rule
         ),
         Rule(
             LONG,
-            "a side of more tokens than the model reads, specials included",
+            "a side of more tokens than the model reads (in prepare, --max-length), "
+            "specials included",
             f"more than {max_length:,} tokens",
         ),
     ]
@@ -191,7 +201,9 @@ class PairFilter:
             if scripts and share_in(text, scripts) < options.min_script:
                 return SCRIPT
         for text, vocabulary in zip((src, tgt), self.vocabularies, strict=True):
-            if vocabulary and not vocabulary.ids.keys() >= set(text):
+            if not vocabulary or vocabulary.byte_ids:  # with bytes nothing is unknown
+                continue
+            if not vocabulary.ids.keys() >= set(text):
                 return UNKNOWN
         return None
 

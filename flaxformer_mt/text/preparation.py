@@ -140,16 +140,18 @@ class Preparation:
         self.processes = self._choose_processes()
         self.files = contextlib.ExitStack()
         # One value a pair that was cleaned, n in all.
-        self.src_texts = self._keep(TextColumn())
-        self.tgt_texts = self._keep(TextColumn())
+        self.src_texts = self._keep(TextColumn(folder))
+        self.tgt_texts = self._keep(TextColumn(folder))
         self.chunk_pairs: list[int] = []
-        self.hashes = self._keep(Column(np.uint64))  # two a pair
-        self.pair_hashes = self._keep(Column(np.uint64))
-        self.lines = self._keep(Column(np.int64))
-        self.corpus_of_pair = self._keep(Column(np.uint8))
-        self.characters = self._keep(Column(np.int32))  # two a pair
+        self.hashes = self._keep(Column(np.uint64, folder=folder))  # two a pair
+        self.pair_hashes = self._keep(Column(np.uint64, folder=folder))
+        self.lines = self._keep(Column(np.int64, folder=folder))
+        self.corpus_of_pair = self._keep(Column(np.uint8, folder=folder))
+        self.characters = self._keep(Column(np.int32, folder=folder))  # two a pair
         # Two a line that was read, a column each corpus.
-        self.raw_characters = [self._keep(Column(np.int32)) for _ in self.corpora]
+        self.raw_characters = [
+            self._keep(Column(np.int32, folder=folder)) for _ in self.corpora
+        ]
         self.num_read = [0] * len(self.corpora)
         self.num_marks = 0
 
@@ -195,7 +197,7 @@ class Preparation:
                     continue
                 self._take(chunk)
                 if limit and self._is_limited(chunk.corpus):
-                    seen.update(map(bytes, chunk.hashes))
+                    seen.update(chunk.pair_hashes.tolist())
                     num_kept += len(chunk.rows)
                     unique = len(seen) if self.data.filter.duplicates else num_kept
                     self.is_full = unique >= limit
@@ -215,14 +217,18 @@ class Preparation:
         self.num_read[corpus] += number
         self.tally.read += number
         self.tally.count(filters.OVER_LIMIT, number, [first])
+        self.show("reading", self.tally.read, 0)
 
     def _raw_chunks(self) -> Iterator[RawChunk]:
         for number, corpus in enumerate(self.corpora):
             pairs = read_pairs(corpus.src, corpus.tgt, note=self.notes.append)
             first_line = 1
             while some := list(itertools.islice(pairs, CHUNK_PAIRS)):
-                src, tgt = map(list, zip(*some, strict=True))
-                yield RawChunk(number, first_line, src, tgt)
+                # What is past the limit is counted, and not sent to be cleaned.
+                skipped = self.is_full and self._is_limited(number)
+                sides = zip(*some, strict=True) if not skipped else ([], [])
+                src, tgt = map(list, sides)
+                yield RawChunk(number, first_line, len(some), src, tgt)
                 first_line += len(some)
 
     def _take(self, chunk: CleanChunk) -> None:
@@ -323,16 +329,22 @@ class Preparation:
         return Selected(parts, len(sizes), int(sizes.max()))
 
     def _nothing_left(self) -> InputError:
+        advice = (
+            "check that both sides are text and, if given, that the vocabularies fit; "
+            "--data.filter switches rules off."
+        )
+        if filters.LONG in self.tally.dropped:
+            advice = "no pair is left to train on: allow a greater max_length."
         names = f"{' and '.join(self.data.src)} with {' and '.join(self.data.tgt)}"
         return InputError(
             f"{names if self.data.src else 'the starter corpus'} gives 0 usable pairs "
-            f"({self.tally.summary()}): check that both sides are text and, if given, "
-            "that the vocabularies fit; --data.filter switches rules off."
+            f"({self.tally.summary()}): {advice}"
         )
 
     def _drop(self, reason: str, rows: np.ndarray) -> None:
         """Counts pairs that were cleaned but are not used."""
-        shown = rows[: filters.NUM_EXAMPLES]
+        wanted = filters.NUM_EXAMPLES - len(self.tally.examples.get(reason, []))
+        shown = rows[:wanted]
         examples = [
             make_example(int(self.all_corpora[row]), int(self.all_lines[row]), *texts)
             for row, texts in zip(shown, self.texts_of(shown), strict=True)

@@ -25,7 +25,7 @@ from flaxformer_mt.errors import InputError
 from flaxformer_mt.text.batching import SpecialIds
 from flaxformer_mt.text.columns import map_array
 from flaxformer_mt.text.encoded import EncodedPairs, EncodedSide, digest
-from flaxformer_mt.text.filters import Tally
+from flaxformer_mt.text.filters import Tally, read_tally
 from flaxformer_mt.text.tokenizer import Tokenizer, load_tokenizer
 
 MANIFEST = "prepared.json"
@@ -58,7 +58,6 @@ class Prepared:
     test_texts: list[TextPair]
     tally: Tally
     notes: list[str]  # sentences for the person, in order
-    report: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def specials(self) -> SpecialIds:
@@ -79,7 +78,7 @@ class Prepared:
 
     def fingerprint(self) -> str:
         """SHA-256 of what the model will see: encoded pairs and vocabularies."""
-        whole = hashlib.sha256()
+        whole = hashlib.sha256(repr(tuple(self.data.weights)).encode())
         for tokenizer in (self.src_tokenizer, self.tgt_tokenizer):
             whole.update(json.dumps(tokenizer.to_dict(), sort_keys=True).encode())
         for pairs in (self.train, self.validation):
@@ -143,13 +142,20 @@ def write_manifest(folder: Path, prepared: Prepared) -> None:
         "format": FOLDER_FORMAT,
         "data": dataclasses.asdict(prepared.data),
         "max_length": prepared.max_length,
-        "tally": {"read": prepared.tally.read, "dropped": prepared.tally.dropped},
+        "tally": dataclasses.asdict(prepared.tally),
         "notes": prepared.notes,
         "columns": columns,
         "files": texts,
     }
+    manifest["sha256"] = _digest_of(manifest)
     text = json.dumps(manifest, ensure_ascii=False, indent=1)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _digest_of(manifest: dict[str, Any]) -> str:
+    """SHA-256 of a manifest, but for its own place for it."""
+    rest = {name: value for name, value in manifest.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _digest_file(path: Path) -> str:
@@ -188,7 +194,7 @@ def open_prepared(path: str | Path) -> Prepared:
             validation=parts["validation"],
             validation_texts=read_held_out(held_out, "validation"),
             test_texts=read_held_out(held_out, "test"),
-            tally=Tally(**manifest["tally"]),
+            tally=read_tally(manifest["tally"]),
             notes=[*manifest["notes"]],
         )
     except FileNotFoundError as error:
@@ -197,7 +203,7 @@ def open_prepared(path: str | Path) -> Prepared:
         ) from None
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror}.") from error
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{folder / MANIFEST} is not what prepare writes ({error!r}): prepare the "
             "corpus again."
@@ -228,6 +234,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} has format {written}, this version reads format "
             f"{FOLDER_FORMAT}: prepare the corpus again."
         )
+    if manifest.get("sha256") != _digest_of(manifest):
+        raise _damaged(path)
     return manifest
 
 

@@ -48,13 +48,11 @@ def make_report(
     prepared: Prepared,
     size: BatchSize,
     *,
-    stages: dict[str, float],
     command: str,
 ) -> dict[str, Any]:
     """The report on a preparation that is done, as plain data for JSON.
 
     Args:
-      stages: seconds that each took.
       command: that trains on it.
     """
     p = preparation
@@ -62,8 +60,6 @@ def make_report(
         "format": REPORT_FORMAT,
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "version": __version__,
-        "seconds": round(sum(stages.values()), 1),
-        "stages": stages,
         "command": command,
         "corpora": _corpora(p),
         "normalization": {
@@ -136,7 +132,8 @@ def _rules(p: Preparation) -> list[dict[str, Any]]:
                 "before": left,
                 "dropped": dropped,
                 "after": left - dropped,
-                "examples": [example._asdict() for example in examples],
+                # A pair past data.limit_pairs is counted and not looked at.
+                "examples": [e._asdict() for e in examples if e.src or e.tgt],
             }
         )
         left -= dropped
@@ -254,7 +251,7 @@ def _misalignments(p: Preparation) -> dict[str, Any]:
 
 def _batches(prepared: Prepared, size: BatchSize) -> dict[str, Any]:
     """The shapes that training would choose, and the padding of other numbers."""
-    pairs = _sample(prepared.train)
+    pairs = _sample(prepared.lengths)
     longest = int(prepared.lengths.max())
 
     def padded(max_shapes: int) -> EpochBatches:
@@ -285,12 +282,12 @@ def _batches(prepared: Prepared, size: BatchSize) -> dict[str, Any]:
     }
 
 
-def _sample(pairs: EncodedPairs) -> EncodedPairs:
-    """The lengths of pairs, of a large corpus those of some; without ids."""
-    lengths = pairs.lengths
+def _sample(lengths: np.ndarray) -> EncodedPairs:
+    """Pairs of these lengths without ids, of a large corpus some, the longest too."""
     if len(lengths) > PAIRS_FOR_SHAPES:
         rng = np.random.default_rng(0)
-        lengths = lengths[rng.choice(len(lengths), PAIRS_FOR_SHAPES, replace=False)]
+        some = rng.choice(len(lengths), PAIRS_FOR_SHAPES, replace=False)
+        lengths = lengths[np.concatenate([some, lengths.argmax(axis=0)])]
     nothing = np.zeros(0, np.uint16)
     src, tgt = (EncodedSide(nothing, lengths[:, i] - 1) for i in (0, 1))
     return EncodedPairs(src, tgt)

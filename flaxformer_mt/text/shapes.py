@@ -86,7 +86,7 @@ class _Search:
         """Positions in all, padded ones too, and what their unevenness costs; the
         widest is always among the widths."""
         left, src, tgt = self.counts.copy(), 0, 0
-        for s, t in sorted({*widths, self.widest}, key=sum):
+        for s, t in sorted({*widths, self.widest}, key=lambda w: (sum(w), w)):
             held = left[: s + 1, : t + 1]
             number = int(held.sum())
             src += number * s

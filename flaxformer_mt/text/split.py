@@ -2,8 +2,9 @@
 
 Pairs that share a source or a target sentence, directly or over others, are one group;
 a group goes whole to one part. Which part is a hash of the group's first pair: the same
-on every machine, and unmoved by lines that are appended later (unless they join two
-groups: then the older one decides).
+on every machine, and unmoved by lines that are appended later, with two exceptions:
+where they join two groups, the older one decides; and where there are more pairs than
+may be held out, groups of higher hash go from there into training, never the other way.
 
 Texts are known here by a hash of 64 bits each, so that ten million pairs fit. Where two
 texts have the same hash, by a chance of one in a million for ten million pairs, their
@@ -121,9 +122,21 @@ def split_groups(
         chosen = np.flatnonzero(members)
         if limit:
             chosen = chosen[np.argsort(fractions[chosen], kind="stable")]
-            chosen = chosen[np.cumsum(sizes[chosen]) <= limit]
+            chosen = chosen[_within(sizes[chosen], limit)]
         parts[chosen] = part
     return parts[np.searchsorted(first, groups)]
+
+
+def _within(sizes: np.ndarray, limit: int) -> list[int]:
+    """The places of the sizes that fit into a limit, taken in their order."""
+    taken, left = [], limit
+    for place, size in enumerate(sizes.tolist()):
+        if size <= left:
+            taken.append(place)
+            left -= size
+        if not left:
+            break
+    return taken
 
 
 def _hashes(pairs: Sequence[tuple[str, str]]) -> np.ndarray:

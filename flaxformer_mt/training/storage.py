@@ -20,7 +20,7 @@ from typing import Any
 
 import filelock
 
-from flaxformer_mt.errors import InputError, RunBusyError, StorageError
+from flaxformer_mt.errors import FlaxformerError, InputError, RunBusyError, StorageError
 
 Folder = str | os.PathLike
 
@@ -200,6 +200,18 @@ def one_sentence(what: str) -> Iterator[None]:
         impossible = not isinstance(error, OSError) or error.errno == errno.ENAMETOOLONG
         kind = InputError if impossible else StorageError
         raise kind(f"{what}: {reason(error)}.") from error
+
+
+@contextlib.contextmanager
+def disk_faults(what: str) -> Iterator[None]:
+    """Turns what the system says of a disk into an error that a person can act on, and
+    leaves every other error as it is."""
+    try:
+        yield
+    except FlaxformerError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{what}: {reason(error)}.") from error
 
 
 def reason(error: Exception) -> str:

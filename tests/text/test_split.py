@@ -1,9 +1,19 @@
 """Nothing shared between the parts, and nothing that moves."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flaxformer_mt.text.split import group_pairs, split_pairs
+from flaxformer_mt.text.split import (
+    MAX_HELD_OUT_GROUP,
+    TEST,
+    TRAIN,
+    first_occurrences,
+    group_pairs,
+    hash_text,
+    split_groups,
+    split_pairs,
+)
 
 SENTENCES = st.sampled_from("abcdefghijklmnop")
 PAIRS = st.lists(st.tuples(SENTENCES, SENTENCES), max_size=40)
@@ -65,3 +75,29 @@ def test_the_parts_have_about_the_shares_that_were_asked_for():
     assert abs(parts.count("validation") / 20_000 - 0.1) < 0.01
     assert abs(parts.count("test") / 20_000 - 0.05) < 0.01
     assert set(split_pairs(pairs, validation=0, test=0)) == {"train"}
+
+
+def test_a_large_group_does_not_push_the_others_out_of_a_limit():
+    groups = np.array([0] * 60 + list(range(60, 200)))
+    hashes = np.zeros(200, np.uint64)  # the large group has the lowest hash
+    hashes[60:] = np.arange(60, 200)
+    parts = split_groups(groups, hashes, validation=0, test=0.5, max_test=50)
+    assert (parts == TEST).sum() == 50 and not (parts[:60] == TEST).any()
+
+
+def test_a_very_large_group_trains():
+    size = MAX_HELD_OUT_GROUP + 1
+    groups, hashes = np.zeros(size, np.int64), np.zeros(size, np.uint64)
+    assert (split_groups(groups, hashes, validation=0, test=1.0) == TRAIN).all()
+    fewer = split_groups(groups[1:], hashes[1:], validation=0, test=1.0)
+    assert (fewer == TEST).all()
+
+
+@given(PAIRS)
+def test_duplicates_are_all_but_the_first_of_their_like(pairs):
+    hashes = np.array(
+        [[int.from_bytes(hash_text(t), "little") for t in pair] for pair in pairs],
+        np.uint64,
+    ).reshape(-1, 2)
+    wanted = [pairs.index(pair) == i for i, pair in enumerate(pairs)]
+    assert first_occurrences(hashes).tolist() == wanted
