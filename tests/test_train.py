@@ -319,7 +319,7 @@ def test_a_run_folder_alone_is_enough_to_translate(config, tmp_path):
 def test_a_run_on_pieces_trains_resumes_and_translates(config, tmp_path, kind):
     """With the words cut anew in each epoch, bit for bit."""
     data = dataclasses.replace(
-        config.data, tokenizer=kind, vocab_size=275, subword_sampling=0.2
+        config.data, tokenizer=kind, vocab_size=277, subword_sampling=0.2
     )
     config = with_steps(config.replace(data=data), steps=10)
     fit(config, verbose=False)
