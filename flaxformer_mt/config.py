@@ -128,7 +128,8 @@ class DataConfig:
     limit_pairs: int = 0
     # What a token is: a character, or a piece of a word as SentencePiece learns it.
     tokenizer: Tokenization = "characters"
-    # Pieces that SentencePiece learns, a side or, where shared, in all.
+    # Pieces that SentencePiece learns, a side or, where shared, in all; a small corpus
+    # gives fewer, which is told.
     vocab_size: int = 8000
     # One SentencePiece vocabulary for both sides: for languages that share letters.
     shared_vocab: bool = False

@@ -7,6 +7,7 @@ lie in files without a name, which are gone when the process is, however it ends
 """
 
 import contextlib
+import functools
 import itertools
 import os
 from collections import Counter
@@ -51,7 +52,11 @@ from flaxformer_mt.text.split import (
     group_hashes,
     split_groups,
 )
-from flaxformer_mt.text.subwords import SentencePieceTokenizer, train_sentencepiece
+from flaxformer_mt.text.subwords import (
+    SentencePieceTokenizer,
+    TooManyPieces,
+    train_sentencepiece,
+)
 from flaxformer_mt.text.tokenizer import CharacterTokenizer, Tokenizer
 from flaxformer_mt.text.vocabulary import (
     Specials,
@@ -410,14 +415,7 @@ class Preparation:
         srcs, tgts = self._texts_to_learn_from()
         learned = []
         for texts in [srcs + tgts] if data.shared_vocab else [srcs, tgts]:
-            learned.append(
-                train_sentencepiece(
-                    texts,
-                    kind=data.tokenizer,
-                    vocab_size=data.vocab_size,
-                    specials=self.specials,
-                )
-            )
+            learned.append(self._learn_pieces(texts))
         src, tgt = (
             SentencePieceTokenizer(model, self.specials, normalizer)
             for model, normalizer in zip(
@@ -425,6 +423,23 @@ class Preparation:
             )
         )
         return src, tgt
+
+    def _learn_pieces(self, texts: list[str]) -> bytes:
+        """A SentencePiece model of data.vocab_size pieces, or of all that there are."""
+        learn = functools.partial(
+            train_sentencepiece,
+            texts,
+            kind=self.data.tokenizer,
+            specials=self.specials,
+        )
+        try:
+            return learn(vocab_size=self.data.vocab_size)
+        except TooManyPieces as error:
+            self.notes.append(
+                f"{error.most:,} pieces are learned, all that the text gives, instead "
+                f"of data.vocab_size={self.data.vocab_size:,}"
+            )
+            return learn(vocab_size=error.most)
 
     def _texts_to_learn_from(self) -> tuple[list[str], list[str]]:
         """Training pairs drawn at random, always the same ones, half the sentences a

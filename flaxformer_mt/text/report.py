@@ -6,7 +6,7 @@ when it is done; texts are looked up for the few examples alone.
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ MOST_CHARACTERS, MOST_RARE = 100, 50
 NUM_OUTLIERS = 10
 # The numbers of shapes that the curve of padding shows.
 CURVE = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16)
+PAIRS_AT_ONCE = 1_000_000
 # Pairs among which the worst are looked for, evenly spread over a larger corpus.
 PAIRS_FOR_OUTLIERS = 1_000_000
 # Pairs that the shapes are chosen by, drawn at random from a larger corpus.
@@ -140,63 +141,90 @@ def _rules(p: Preparation) -> list[dict[str, Any]]:
     return rows
 
 
+def _stretches(p: Preparation) -> Iterator[slice]:
+    """All pairs that were cleaned, a million at a time: memory stays bounded."""
+    for start in range(0, len(p.selected.parts), PAIRS_AT_ONCE):
+        yield slice(start, start + PAIRS_AT_ONCE)
+
+
 def _overlap(p: Preparation) -> dict[str, int]:
     """Held-out sentences that training has as well, counted again from the texts'
     hashes, whatever the split believes."""
-    parts = p.selected.parts
-    held_out = (parts != LEFT_OUT) & (parts != TRAIN)
-    return {
-        side: int(
-            np.isin(
-                np.unique(p.all_hashes[held_out, i]), p.all_hashes[parts == TRAIN, i]
-            ).sum()
-        )
-        for i, side in enumerate(SIDES)
-    }
+    parts, counts = p.selected.parts, {}
+    for i, side in enumerate(SIDES):
+        held_out = np.unique(p.all_hashes[(parts != LEFT_OUT) & (parts != TRAIN), i])
+        found = np.zeros(len(held_out), bool)
+        for rows in _stretches(p) if len(held_out) else ():
+            trained = p.all_hashes[rows, i][parts[rows] == TRAIN]
+            places = np.searchsorted(held_out, trained) % len(held_out)
+            found[places[held_out[places] == trained]] = True
+        counts[side] = int(found.sum())
+    return counts
 
 
 def _repeated(p: Preparation) -> dict[str, int]:
     """Pairs in use whose text on a side another pair in use has too."""
-    used = p.selected.parts != LEFT_OUT
     counts = {}
     for i, side in enumerate(SIDES):
-        _, times = np.unique(p.all_hashes[used, i], return_counts=True)
-        counts[side] = int(times[times > 1].sum())
+        texts = p.all_hashes[p.selected.parts != LEFT_OUT, i]
+        texts.sort()
+        same = texts[1:] == texts[:-1]
+        # A text is repeated where it equals the one before it or the one after it.
+        repeated = np.zeros(len(texts), bool)
+        repeated[1:] |= same
+        repeated[:-1] |= same
+        counts[side] = int(repeated.sum())
     return counts
 
 
-def _histogram(lengths: np.ndarray) -> dict[str, Any]:
-    if not len(lengths):
-        lengths = np.zeros(1, np.int64)
-    width = max(-(-(int(lengths.max()) + 1) // NUM_BARS), 1)
-    median, p95, p99 = np.percentile(lengths, [50, 95, 99])
+def _histogram(times: np.ndarray) -> dict[str, Any]:
+    """A histogram in few bars; times[n]: how many texts have the length n."""
+    width = max(-(-len(times) // NUM_BARS), 1)
+    bars = np.pad(times, (0, -len(times) % width)).reshape(-1, width).sum(axis=1)
+    reached = np.cumsum(times) / max(times.sum(), 1)
+    median, p95, p99 = (int(np.searchsorted(reached, q)) for q in (0.5, 0.95, 0.99))
     return {
-        "counts": np.bincount(lengths // width).tolist(),
+        "counts": bars.tolist(),
         "width": width,
-        "median": float(median),
-        "p95": float(p95),
-        "p99": float(p99),
-        "max": int(lengths.max()),
+        "median": median,
+        "p95": p95,
+        "p99": p99,
+        "max": len(times) - 1,
     }
+
+
+def _count_lengths(stretches: Iterable[np.ndarray]) -> np.ndarray:
+    """times[n]: how many texts have the length n."""
+    times = np.zeros(1, np.int64)
+    for lengths in stretches:
+        more = np.bincount(lengths, minlength=len(times))
+        more[: len(times)] += times
+        times = more
+    return times
 
 
 def _lengths(p: Preparation, prepared: Prepared) -> dict[str, Any]:
-    used = p.lengths[p.selected.parts != LEFT_OUT]
+    """Histograms of characters and tokens, a side each."""
     tokens = prepared.lengths - 1
-    return {
-        **{
-            f"{side}_characters": _histogram(used[:, i]) for i, side in enumerate(SIDES)
-        },
-        **{f"{side}_tokens": _histogram(tokens[:, i]) for i, side in enumerate(SIDES)},
-    }
+    rows = {}
+    for i, side in enumerate(SIDES):
+        characters = (
+            p.lengths[rows, i][p.selected.parts[rows] != LEFT_OUT]
+            for rows in _stretches(p)
+        )
+        rows[f"{side}_characters"] = _histogram(_count_lengths(characters))
+        rows[f"{side}_tokens"] = _histogram(_count_lengths([tokens[:, i]]))
+    return rows
 
 
 def _ratio(p: Preparation) -> dict[str, Any]:
     """Histogram of log2(source / target characters) of the pairs in use."""
-    used = np.maximum(p.lengths[p.selected.parts != LEFT_OUT], 1)
-    ratios = np.log2(used[:, 0] / used[:, 1])
     edges = np.linspace(-4, 4, 65)
-    counts, _ = np.histogram(np.clip(ratios, -4, 4), edges)
+    counts = np.zeros(len(edges) - 1, np.int64)
+    for rows in _stretches(p):
+        used = np.maximum(p.lengths[rows][p.selected.parts[rows] != LEFT_OUT], 1)
+        ratios = np.clip(np.log2(used[:, 0] / used[:, 1]), -4, 4)
+        counts += np.histogram(ratios, edges)[0]
     return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
@@ -211,7 +239,7 @@ def _tokens(p: Preparation, prepared: Prepared) -> dict[str, Any]:
     used = p.selected.parts != LEFT_OUT
     for i, (side, tokenizer) in enumerate(zip(SIDES, tokenizers, strict=True)):
         tokens, in_bytes, unknown = p.fallback[:, i].sum(axis=0).tolist()
-        characters = int(p.lengths[used, i].sum())
+        characters = int(p.lengths[:, i] @ used.astype(np.int64))
         rows[side] = {
             "kind": p.data.tokenizer,
             "vocabulary": len(tokenizer.vocabulary),

@@ -49,6 +49,17 @@ _ALPHA_AT_ONE = 0.02  # of the unigram model; see SentencePieceTokenizer.sample
 _NUM_WORDS_KEPT = 2**14
 
 
+class TooManyPieces(InputError):
+    """More pieces were asked for than the text gives; `most` is how many it gives."""
+
+    def __init__(self, vocab_size: int, most: int) -> None:
+        super().__init__(
+            f"data.vocab_size={vocab_size} must be at most {most} for this text, which "
+            "gives no more pieces: lower it."
+        )
+        self.most = most
+
+
 def train_sentencepiece(
     texts: Iterable[str],
     *,
@@ -99,6 +110,8 @@ def train_sentencepiece(
     except Exception as error:  # RuntimeError by its documents, but bindings vary
         if reader.failure is not None:  # reading the corpus, not SentencePiece
             raise reader.failure from None
+        if most := re.search(r"too high \(\d+\)\. .*<= (\d+)", str(error)):
+            raise TooManyPieces(vocab_size, int(most[1])) from error
         raise InputError(_reason(str(error), vocab_size, reader.num_texts)) from error
     return model.getvalue()
 
@@ -130,11 +143,6 @@ def _reason(message: str, vocab_size: int, num_texts: int) -> str:
         return (
             f"data.vocab_size={vocab_size} must be at least {least[1]} for this text: "
             "4 special tokens, 256 bytes and a piece for each character: raise it."
-        )
-    if most := re.search(r"too high \(\d+\)\. .*<= (\d+)", message):
-        return (
-            f"data.vocab_size={vocab_size} must be at most {most[1]} for this text, "
-            "which gives no more pieces: lower it."
         )
     return (
         f"SentencePiece cannot learn data.vocab_size={vocab_size} pieces from this "

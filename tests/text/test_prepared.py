@@ -229,6 +229,16 @@ def test_sentencepiece_is_learned_from_the_training_pairs(tmp_path, kind, shared
     assert len(prepared.train[0][0]) < len(texts(prepared.train, tokenizers[0], 0)[0])
 
 
+def test_a_small_corpus_gives_all_the_pieces_that_it_has(tmp_path):
+    src, tgt = write_pairs(tmp_path / "a.tsv", sentences(200))
+    prepared = prepare(DataConfig(src=src, tgt=tgt, tokenizer="unigram"), max_length=64)
+    told = [
+        note for note in prepared.notes if "instead of data.vocab_size=8,000" in note
+    ]
+    size = len(prepared.src_tokenizer.vocabulary)
+    assert told[0].startswith(f"{size:,} pieces are learned") and 260 < size < 400
+
+
 def test_what_validation_and_test_hold_can_be_limited(tmp_path):
     src, tgt = write_pairs(
         tmp_path / "a.tsv", [(f"s{i}", f"t{i}") for i in range(2000)]
