@@ -220,19 +220,40 @@ class EpochBatches:
             lengths = recut.lengths(self.pairs, longest)
         self.shape_of_pair = self._cheapest_fit(lengths)
         self.rows = [shape.rows for shape in self.shapes]
-        counts = [
-            sum(self._readings_of(bucket, weight)[0] for bucket, weight in buckets)
-            for buckets in map(self._buckets, range(len(self.shapes)))
+        self.readings, self.tokens = self._count_readings()
+        self.moves = self._moves(self.readings.sum(axis=1).tolist())
+
+    def _count_readings(self) -> tuple[np.ndarray, np.ndarray]:
+        """(readings of each shape and corpus in an epoch, [shapes, corpora]; tokens of
+        an epoch, [2 sides])."""
+        weights = self.weights or (1.0,)
+        bucket = self.shape_of_pair.astype(np.int64)
+        if self.weights:
+            bucket = bucket * len(weights) + self.pairs.corpora
+        size = len(self.shapes) * len(weights)
+        counts = np.bincount(bucket, minlength=size)
+        readings = [
+            self._readings_of(count, weights[i % len(weights)])[0]
+            for i, count in enumerate(counts.tolist())
         ]
-        self.moves = self._moves(counts)
+        # A bucket's pairs are read equally often in the long run.
+        share = readings / np.maximum(counts, 1)
+        tokens = [
+            np.bincount(bucket, weights=lengths, minlength=size) @ share
+            for lengths in self.pairs.lengths.T
+        ]
+        return np.reshape(readings, (-1, len(weights))), np.array(tokens)
 
     def _cheapest_fit(self, lengths: np.ndarray) -> np.ndarray:
         """The cheapest shape that holds each pair, [N] int8."""
-        found = np.full(len(lengths), -1, np.int8)
+        if not len(lengths):
+            return np.zeros(0, np.int8)
+        # A table of all lengths, looked up once a pair.
+        table = np.full(lengths.max(axis=0) + 1, -1, np.int8)
         for i, shape in reversed(list(enumerate(self.shapes))):
-            src_fits = lengths[:, 0] <= shape.src_width
-            found[src_fits & (lengths[:, 1] <= shape.tgt_width)] = i
-        if len(found) and found.min() < 0:
+            table[: shape.src_width + 1, : shape.tgt_width + 1] = i
+        found = table[lengths[:, 0], lengths[:, 1]]
+        if found.min() < 0:
             src, tgt = lengths[found.argmin()]
             raise InputError(f"a pair of {src} and {tgt} tokens fits no batch shape.")
         return found
@@ -249,13 +270,14 @@ class EpochBatches:
         ]
 
     @staticmethod
-    def _readings_of(bucket: np.ndarray, weight: float) -> tuple[int, int, int]:
-        """(readings of a bucket in an epoch, whole passes, readings beyond them)."""
-        if not len(bucket):
+    def _readings_of(size: int, weight: float) -> tuple[int, int, int]:
+        """(readings of a bucket of some pairs in an epoch, whole passes, readings
+        beyond them)."""
+        if not size:
             return 0, 0, 0
         # At least one, or a pair that is alone in its bucket would never be read.
-        readings = max(round(weight * len(bucket)), 1)
-        return readings, *divmod(readings, len(bucket))
+        readings = max(round(weight * size), 1)
+        return readings, *divmod(readings, size)
 
     def _moves(self, counts: list[int]) -> list[tuple[int, int, int]]:
         """(from shape, to shape, how many pairs): what would leave a short batch goes
@@ -310,8 +332,10 @@ class EpochBatches:
         """For each batch of an epoch, its shape's index and its pairs' indices."""
         rng = np.random.default_rng([self.seed, epoch])
         order = self._order(epoch, rng)
-        shape_of_reading = self.shape_of_pair[order]
-        members = [order[shape_of_reading == i] for i in range(len(self.shapes))]
+        # Sorted by shape, and in random order within: NumPy's sort of bytes is a radix
+        # sort, which is stable.
+        by_shape = order[np.argsort(self.shape_of_pair[order], kind="stable")]
+        members = np.split(by_shape, np.cumsum(self.readings.sum(axis=1))[:-1])
         for i, wider, left in self.moves:
             members[wider] = np.concatenate([members[wider], members[i][-left:]])
             members[i] = members[i][:-left]
@@ -324,7 +348,7 @@ class EpochBatches:
         readings = []
         for shape in range(len(self.shapes)):
             for bucket, weight in self._buckets(shape):
-                _, passes, rest = self._readings_of(bucket, weight)
+                _, passes, rest = self._readings_of(len(bucket), weight)
                 readings += [bucket] * passes
                 # The rest moves on through one fixed order, so that each has its turn.
                 turns = np.random.default_rng([self.seed, shape]).permutation(bucket)
@@ -378,16 +402,10 @@ class EpochBatches:
     def padding(self) -> tuple[float, float]:
         """The share of an epoch's positions that is padding, of source and target,
         empty rows of short batches counted."""
-        positions, tokens = np.zeros(2), np.zeros(2)
+        positions = np.zeros(2)
         for shape, batches in zip(self.shapes, self.batches_of_shape, strict=True):
             positions += batches * shape.rows * np.array(shape[1:])
-        lengths = self.pairs.lengths
-        for shape in range(len(self.shapes)):
-            for bucket, weight in self._buckets(shape):
-                readings, _, _ = self._readings_of(bucket, weight)
-                mean = lengths[bucket].mean(axis=0) if len(bucket) else 0
-                tokens += readings * mean
-        src, tgt = 1 - tokens / np.maximum(positions, 1)
+        src, tgt = 1 - self.tokens / np.maximum(positions, 1)
         return float(src), float(tgt)
 
 

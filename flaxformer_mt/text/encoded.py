@@ -3,6 +3,7 @@
 Axes: N pairs.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
 
@@ -62,10 +63,13 @@ class EncodedPairs(Sequence[EncodedPair]):
             raise IndexError(f"there is no pair {i}, only {len(self)} from 0 on")
         return self.src[i], self.tgt[i]
 
-    @property
+    @functools.cached_property
     def lengths(self) -> np.ndarray:
         """[N, 2] int32, tokens a side with the one special that each carries."""
-        return np.stack([self.src.lengths, self.tgt.lengths], axis=1) + np.int32(1)
+        lengths = np.empty((len(self), 2), np.int32)
+        np.add(self.src.lengths, 1, out=lengths[:, 0], casting="unsafe")
+        np.add(self.tgt.lengths, 1, out=lengths[:, 1], casting="unsafe")
+        return lengths
 
     def columns(self) -> dict[str, np.ndarray]:
         """The arrays that hold everything, by name."""
