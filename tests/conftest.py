@@ -22,6 +22,7 @@ install_import_hook(
 # Tests may be run beside a training: they take the CPU, and leave a GPU alone.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
@@ -31,6 +32,9 @@ from flaxformer_mt.model.transformer import Transformer, init_params, make_model
 from flaxformer_mt.text.batching import Batch, Shape, SpecialIds, make_batch
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# A slow machine is no failure: speed belongs in benchmarks.
+hypothesis.settings.register_profile("flaxformer_mt", deadline=None)
+hypothesis.settings.load_profile("flaxformer_mt")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,6 +135,15 @@ def test_what_a_prepared_folder_decided_is_not_decided_again(options, tmp_path):
         PrepareOptions(data=DataConfig(prepared=options.prepared))
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A prepared folder, to be copied."""
+    folder = tmp_path_factory.mktemp("finished")
+    data = write_pairs(folder / "pairs.tsv")
+    prepare_folder(PrepareOptions(prepared=str(folder / "ready"), data=data))
+    return folder / "ready"
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -142,8 +152,9 @@ def test_what_a_prepared_folder_decided_is_not_decided_again(options, tmp_path):
     ],
 )
 @pytest.mark.parametrize("fault", ["flipped", "cut", "gone"])
-def test_damage_to_a_prepared_folder_is_never_silent(options, tmp_path, name, fault):
-    prepare_folder(options)
+def test_damage_to_a_prepared_folder_is_never_silent(finished, tmp_path, name, fault):
+    shutil.copytree(finished, tmp_path / "ready")
+    open_prepared(tmp_path / "ready")
     path = tmp_path / "ready" / name
     content = bytearray(path.read_bytes())
     if fault == "flipped":
@@ -154,7 +165,7 @@ def test_damage_to_a_prepared_folder_is_never_silent(options, tmp_path, name, fa
     else:
         path.unlink()
     with pytest.raises(InputError) as caught:
-        open_prepared(options.prepared)
+        open_prepared(tmp_path / "ready")
     assert str(tmp_path / "ready") in str(caught.value)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 # slower, and a width no looser in proportion.
 MAX_CELLS = 128
 NUM_SEARCHES = 3  # at random, of which the best counts
-NUM_TRIALS = 3000  # of a search, of about 0.1 ms each
+NUM_TRIALS = 3000  # of a search for eight widths, of about 0.1 ms each; fewer for fewer
 LARGEST_MOVE = 3  # of a width in one trial, in cells
 # What a difference between the sides costs: of the positions a real token has on the
 # source side less that on the target side, times this, times the source's tokens.
@@ -111,8 +111,9 @@ class _Search:
         cost = best_cost = self.cost(widths)
         best, start = widths, cost
         # The widest, which is last, has to stay.
-        for trial in range(NUM_TRIALS if len(widths) > 1 else 0):
-            warmth = 4e-4 * start * (1 - trial / NUM_TRIALS) ** 2
+        num_trials = NUM_TRIALS * (len(widths) - 1) // 7
+        for trial in range(num_trials):
+            warmth = 4e-4 * start * (1 - trial / num_trials) ** 2
             i = int(self.rng.integers(len(widths) - 1))
             by = self.rng.integers(-LARGEST_MOVE, LARGEST_MOVE + 1, 2).tolist()
             other = self._moved(widths, i, tuple(by))

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flaxformer_mt.errors import InputError
@@ -58,6 +58,7 @@ def test_a_batch_holds_what_the_decoder_reads_and_what_it_must_predict():
     assert not batch.src_mask[1].any() and not batch.tgt_mask[1].any()
 
 
+@settings(max_examples=40)
 @given(LENGTHS, st.integers(1, 7), st.integers(0, 3))
 def test_an_epoch_holds_every_pair_once(lengths, rows, epoch):
     pairs = encoded(lengths)
@@ -73,6 +74,7 @@ def test_an_epoch_holds_every_pair_once(lengths, rows, epoch):
     assert sorted(in_order) == list(range(len(pairs)))
 
 
+@settings(max_examples=40)
 @given(LENGTHS, st.integers(0, 2))
 def test_an_epoch_goes_on_from_any_batch(lengths, epoch):
     pairs = encoded(lengths)
@@ -155,6 +157,7 @@ def test_a_pair_that_is_alone_in_its_shape_is_read_whatever_its_weight():
     assert read == set(range(10))
 
 
+@settings(max_examples=40)
 @given(LENGTHS, st.integers(1, 9))
 def test_short_batches_are_filled_where_that_saves_positions(lengths, rows):
     pairs = encoded(lengths)
