@@ -169,6 +169,11 @@ class DataConfig:
 
     def _check_corpora(self) -> None:
         require(
+            not (self.prepared and (self.src or self.weights)),
+            "give data.prepared or data.src, not both (nor data.weights): a prepared "
+            "folder holds its corpus and its weights.",
+        )
+        require(
             bool(self.src) == bool(self.tgt),
             "data.src and data.tgt belong together; got only data."
             f"{'src' if self.src else 'tgt'}: give both, or neither for the starter "
@@ -193,11 +198,6 @@ class DataConfig:
             f"data.weights must be above 0 and at most {MAX_WEIGHT}; got "
             f"{', '.join(map(str, self.weights))}: leave out a corpus that is not to "
             "be read.",
-        )
-        require(
-            not (self.prepared and self.src),
-            "give data.prepared or data.src, not both: a prepared folder holds its "
-            "corpus.",
         )
 
     def _check_split(self) -> None:
@@ -231,6 +231,12 @@ class DataConfig:
             0 <= self.subword_sampling < 1,
             "data.subword_sampling must be at least 0 and below 1; got "
             f"{self.subword_sampling}.",
+        )
+        choices = typing.get_args(Tokenization)
+        require(
+            self.tokenizer in choices,
+            f"data.tokenizer must be one of {', '.join(choices)}; got "
+            f"{self.tokenizer!r}{did_you_mean(str(self.tokenizer), choices)}",
         )
         of_characters = self.tokenizer == "characters"
         require(

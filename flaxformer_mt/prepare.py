@@ -30,25 +30,33 @@ from flaxformer_mt.text.prepared import (
     SRC_TOKENIZER,
     TGT_TOKENIZER,
     Prepared,
+    column_file,
+    column_names,
     held_out_rows,
     write_manifest,
 )
 from flaxformer_mt.text.report import BatchSize, make_report
 from flaxformer_mt.text.report_page import render
+from flaxformer_mt.text.sources import listed, parse_source
 from flaxformer_mt.training.storage import disk_faults, sync_folder
 
 REPORT, REPORT_PAGE = "report.json", "report.html"
 WRITING = "writing the report"
+OWN_FILES = {
+    *(MANIFEST, SRC_TOKENIZER, TGT_TOKENIZER, HELD_OUT, REPORT, REPORT_PAGE),
+    *(column_file(Path(), name).name for name in column_names()),
+}
 MARKER = "unfinished.txt"
 MARKER_TEXT = "python -m flaxformer_mt.prepare works here; it may be deleted.\n"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
-    """Where the prepared corpus goes, and what batches its report is about."""
+    """Cleans, splits and tokenizes a corpus, and writes a folder that training starts
+    from, with a report on what was done."""
 
     # Folder to write. It appears when all is done, whole.
-    prepared: str = "prepared/en-fa"
+    prepared: str = "prepared/mine"
     # Replace a prepared folder that is there already.
     replace: bool = False
     # Longest sentence, in tokens a side, specials included; as model.max_length.
@@ -96,6 +104,11 @@ def prepare_folder(
       RunBusyError: another process is writing it.
     """
     places = Places.of(options.prepared)
+    # What is refused in any case leaves nothing behind, not even the lock.
+    for source in (*options.data.src, *options.data.tgt):
+        parse_source(source)
+    with disk_faults(f"cannot read {places.target}"):
+        places.check_target(options.replace)
     with (
         disk_faults(f"cannot write {places.target}"),
         places.held(),
@@ -181,6 +194,7 @@ class Places:
     def held(self) -> Iterator[None]:
         """No other process prepares this folder meanwhile."""
         self.target.parent.mkdir(parents=True, exist_ok=True)
+        self.lock.touch()  # where this fails, the lock would say that it is held
         try:
             with filelock.FileLock(self.lock, blocking=False):
                 yield
@@ -214,6 +228,12 @@ class Places:
             raise InputError(
                 f"{target} is there already and no prepared folder: choose another "
                 "--prepared."
+            )
+        foreign = {entry.name for entry in target.iterdir()} - OWN_FILES
+        if replace and foreign:
+            raise InputError(
+                f"{target} also holds {listed(sorted(foreign))}, which prepare did not "
+                "write: move it away, or choose another --prepared."
             )
         if not replace:
             raise InputError(
@@ -273,7 +293,8 @@ def print_summary(
         length = lengths[f"{side}_tokens"]
         scripts = [s for s in report["scripts"][side] if s != "Common"]
         say(
-            f"  {name}: {tokens['vocabulary']:,} tokens ({tokens['kind']}), "
+            f"  {name}: {tokens['vocabulary']:,} tokens ({tokens['kind']}, the "
+            f"256 bytes and 4 specials included), "
             f"{tokens['tokens']:,} in the text ({tokens['bytes']:,} in bytes, "
             f"{tokens['unknown']:,} unknown); a sentence has {length['median']:.0f}, "
             f"one in a hundred over {length['p99']:.0f}; letters: "

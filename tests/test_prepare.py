@@ -353,3 +353,18 @@ def test_subword_sampling_that_prepare_was_given_is_used(options, tmp_path):
     assert data_of(config, opened).subword_sampling == 0.2
     own = Config(data=DataConfig(prepared=options.prepared, subword_sampling=0.1))
     assert data_of(own, opened).subword_sampling == 0.1
+
+
+def test_files_of_a_person_in_a_prepared_folder_are_not_replaced(options, tmp_path):
+    prepare_folder(options)
+    (tmp_path / "ready/my-notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=r"also holds my-notes\.txt"):
+        prepare_folder(PrepareOptions(**{**vars(options), "replace": True}))
+    assert (tmp_path / "ready/my-notes.txt").exists()
+
+
+def test_what_is_refused_at_once_leaves_not_even_a_lock(options, tmp_path):
+    (tmp_path / "pairs.tsv").unlink()
+    with pytest.raises(InputError, match="there is no file"):
+        prepare_folder(options)
+    assert list(tmp_path.iterdir()) == []

@@ -33,6 +33,8 @@ from flaxformer_mt.training.devices import check_versions
 from flaxformer_mt.training.run_folder import RunFolder
 
 BATCH_ROWS = (1, 8, 64)  # the batch sizes that are compiled
+# Bytes can spell what no text should bring to a terminal, line ends among it.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 WIDTH_STEP = 32  # source widths are rounded up to a multiple: few programs to compile
 
 
@@ -45,6 +47,7 @@ class Report:
     spelled: dict[str, int] = dataclasses.field(default_factory=dict)
     split: int = 0  # texts longer than the model reads, translated in pieces
     truncated: int = 0  # translations that reached the model's length without an end
+    controls: int = 0  # control characters that the model wrote
 
     def add(self, other: "Report") -> None:
         """Counts what happened in another call as well."""
@@ -56,6 +59,7 @@ class Report:
                 mine[character] = mine.get(character, 0) + times
         self.split += other.split
         self.truncated += other.truncated
+        self.controls += other.controls
 
     def sentences(self) -> list[str]:
         """One sentence for each thing that happened."""
@@ -79,6 +83,9 @@ class Report:
         if self.truncated:
             num, noun, be = _counted(self.truncated, "translation")
             said.append(f"{num} {noun} {be} cut at the model's max_length")
+        if self.controls:
+            num, noun, be = _counted(self.controls, "control character")
+            said.append(f"{num} {noun} that the model wrote {be} left out")
         return said
 
 
@@ -203,7 +210,9 @@ class Translator:
             rows = self._decode_batch([pieces[j][1] for j in members], keys, opts)
             for j, row in zip(members, rows, strict=True):
                 report.truncated += self.ids.eos not in row
-                decoded[j] = self.tgt_tokenizer.decode(row)
+                text = self.tgt_tokenizer.decode(row)
+                decoded[j], num_controls = _CONTROL.subn("", text)
+                report.controls += num_controls
         for (i, _), text in zip(pieces, decoded, strict=True):
             outputs[i].append(text)
         return [" ".join(parts) for parts in outputs], report

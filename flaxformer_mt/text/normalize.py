@@ -141,17 +141,24 @@ def count_direction_marks(text: str) -> int:
 # Letters that Persian has and Arabic has not, or writes with another code point.
 _PERSIAN_ONLY = frozenset("پچژگکی")
 # Languages written with the letters that the persian rule folds to.
-_PERSIAN_LANGUAGES = frozenset({"fa", "fas", "per", "prs"})
+_PERSIAN_LANGUAGES = frozenset(
+    {"fa", "fas", "per", "pes", "prs", "farsi", "persian", "dari"}
+)
 
 
 def choose_rule(texts: Iterable[str], language: str = "") -> Rule:
     """The rule that fits a side: by its language where given, else by its script.
 
-    Without a language, `persian` needs most letters in the Arabic script and at least
-    one in fifty of them a letter that only Persian has, so that Arabic stays `basic`.
+    A language is a code as `fa` or `fa-IR`; what is no code of two or three letters,
+    nor a name of Persian, is as good as none. Then `persian` needs most letters in the
+    Arabic script and at least one in fifty of them a letter that only Persian has, so
+    that Arabic stays `basic`.
     """
-    if language:
-        return "persian" if language.lower() in _PERSIAN_LANGUAGES else "basic"
+    code = re.split("[-_]", language.lower())[0]
+    if code in _PERSIAN_LANGUAGES:
+        return "persian"
+    if 2 <= len(code) <= 3 and code.isalpha():
+        return "basic"
     letters = arabic = persian = 0
     for text in texts:
         for letter in filter(str.isalpha, text):

@@ -339,7 +339,12 @@ class Preparation:
             "--data.filter switches rules off."
         )
         if filters.LONG in self.tally.dropped:
-            advice = "no pair is left to train on: allow a greater max_length."
+            advice = (
+                "no pair is left to train on: allow longer sentences with "
+                "--model.max-length (in prepare, --max-length)."
+            )
+        if not self.tally.read:
+            advice = "there is not one line in it."
         names = f"{' and '.join(self.data.src)} with {' and '.join(self.data.tgt)}"
         return InputError(
             f"{names if self.data.src else 'the starter corpus'} gives 0 usable pairs "

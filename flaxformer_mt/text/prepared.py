@@ -167,6 +167,12 @@ def column_file(folder: Path, name: str) -> Path:
     return folder / f"{name}.bin"
 
 
+def column_names() -> list[str]:
+    """The columns of a prepared folder."""
+    columns = EncodedPairs.of([]).columns()
+    return [f"{part}.{name}" for part in ("train", "validation") for name in columns]
+
+
 def open_prepared(path: str | Path) -> Prepared:
     """The corpus of a prepared folder, memory-mapped, every byte of it verified.
 

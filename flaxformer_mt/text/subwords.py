@@ -144,6 +144,12 @@ def _reason(message: str, vocab_size: int, num_texts: int) -> str:
             f"data.vocab_size={vocab_size} must be at least {least[1]} for this text: "
             "4 special tokens, 256 bytes and a piece for each character: raise it."
         )
+    num_fixed = 4 + len(BYTE_TOKENS)
+    if 0 < vocab_size <= num_fixed:
+        return (
+            f"data.vocab_size={vocab_size} must be above {num_fixed}: 4 special tokens "
+            "and 256 bytes come first: raise it."
+        )
     return (
         f"SentencePiece cannot learn data.vocab_size={vocab_size} pieces from this "
         f"text: {' '.join(message.split())}"

@@ -16,6 +16,7 @@ from flaxformer_mt.text.normalize import Normalizer
 from flaxformer_mt.text.subwords import SentencePieceTokenizer, train_sentencepiece
 from flaxformer_mt.text.tokenizer import CharacterTokenizer
 from flaxformer_mt.text.vocabulary import Specials, Vocabulary
+from tests.conftest import tiny_config
 
 TEXTS = ["abc.", "", "b a d", "   ", "cab cab.", "a", "dcba " * 5, "abcd? " * 12]
 
@@ -250,3 +251,22 @@ def test_pieces_end_where_sentences_end():
     assert split_text("abcdef gh ij", 5) == ["abcde", "f gh", "ij"]
     assert split_text("aaaa        bb", 4) == ["aaaa", "  bb"]  # no piece of spaces
     assert split_text("aa bb cc. dd.", 7) == ["aa bb", "cc. dd."]
+
+
+def test_control_characters_that_a_model_writes_are_left_out_and_counted(monkeypatch):
+    """A vocabulary with bytes can spell them; a line of output has to stay one."""
+    tokenizer = CharacterTokenizer(
+        Vocabulary.of_characters(["ab"], Specials()), Normalizer("basic")
+    )
+    eos = tokenizer.vocabulary.eos_id
+    wanted = [*tokenizer.encode_normalized("a\x1b\n\x9fb"), eos]
+    size = len(tokenizer.vocabulary)
+    model = make_model(tiny_config(), src_vocab_size=size, tgt_vocab_size=size)
+    translator = Translator(model, {}, tokenizer, tokenizer)
+    monkeypatch.setattr(
+        translator, "_decode_batch", lambda rows, *_: [wanted] * len(rows)
+    )
+    translations, report = translator.decode(["ab"])
+    assert translations == ["ab"]
+    told = ["3 control characters that the model wrote were left out"]
+    assert report.sentences() == told

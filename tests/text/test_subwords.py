@@ -220,6 +220,11 @@ def test_no_text_is_one_sentence(kind, texts):
         learn(kind, texts)
 
 
+def test_a_vocab_size_below_what_is_always_there_says_so():
+    with pytest.raises(InputError, match=r"data\.vocab_size=1 must be above 260"):
+        learn("bpe", vocab_size=1)
+
+
 def test_other_failures_of_the_trainer_are_one_sentence():
     with pytest.raises(InputError, match=r"data\.vocab_size=-5 pieces") as caught:
         learn("bpe", vocab_size=-5)
