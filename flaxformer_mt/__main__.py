@@ -11,6 +11,7 @@ DOORS = {
     "translate": "translates lines of text",
     "evaluate": "scores a translator on sentences it has never seen",
     "prepare": "cleans, splits and tokenizes a corpus, with a report on it",
+    "average": "averages the parameters of several steps of a run",
     "download": "fetches a parallel corpus and says how to train on it",
 }
 

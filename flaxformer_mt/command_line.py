@@ -21,8 +21,16 @@ from flaxformer_mt.training.devices import check_versions
 Options = TypeVar("Options")
 
 
-def parse(kind: type[Options], arguments: list[str], *, prog: str) -> Options:
+def parse(
+    kind: type[Options],
+    arguments: list[str],
+    *,
+    prog: str,
+    default: Options | None = None,
+) -> Options:
     """The options dataclass that the arguments describe.
+
+    default: what an option is that is not given; None, as the dataclass has it.
 
     Raises:
       InputError: an unknown option, or a value that the dataclass refuses.
@@ -34,6 +42,7 @@ def parse(kind: type[Options], arguments: list[str], *, prog: str) -> Options:
         with contextlib.redirect_stderr(complaint):
             options, unknown = tyro.cli(
                 kind,
+                default=default,
                 args=arguments,
                 prog=f"python -m flaxformer_mt.{prog}",
                 return_unknown_args=True,
@@ -50,6 +59,26 @@ def parse(kind: type[Options], arguments: list[str], *, prog: str) -> Options:
             f"{did_you_mean(name, known) or ': --help lists the options.'}"
         )
     return options
+
+
+def take_option(arguments: list[str], name: str) -> tuple[str | None, list[str]]:
+    """(the value of `--name VALUE` or `--name=VALUE`, the other arguments); it has to
+    be known before the others are read.
+
+    Raises:
+      InputError: the value is missing.
+    """
+    value, rest, left = None, [], iter(arguments)
+    for argument in left:
+        if argument == name:
+            value = next(left, None)
+            if value is None:
+                raise InputError(f"{name} must be followed by a name.")
+        elif argument.startswith(f"{name}="):
+            value = argument.split("=", 1)[1]
+        else:
+            rest.append(argument)
+    return value, rest
 
 
 def option_names(kind: type, prefix: str = "") -> Iterator[str]:

@@ -24,6 +24,10 @@ CONFIG_FORMAT = 1  # raised when a saved config needs translating to be read
 Normalization = Literal["auto", "persian", "basic", "none"]
 Digits = Literal["script", "ascii", "keep"]
 Tokenization = Literal["characters", "unigram", "bpe"]
+Tying = Literal["none", "target", "all"]
+Schedule = Literal["auto", "constant", "inverse_sqrt", "cosine", "linear"]
+Precision = Literal["auto", "float32", "bfloat16"]
+BestBy = Literal["loss", "chrf", "bleu"]
 
 
 def require(condition: bool, message: str) -> None:
@@ -41,6 +45,16 @@ def require_numbers(options: Any) -> None:
             raise InputError(
                 f"{table}.{field.name} must be a finite number; got {value}."
             )
+
+
+def _require_choice(name: str, value: Any, kind: Any) -> None:
+    """Raises InputError unless the value is one of a Literal's."""
+    choices = typing.get_args(kind)
+    require(
+        value in choices,
+        f"{name} must be one of {', '.join(choices)}; got {value!r}"
+        f"{did_you_mean(str(value), choices)}.",
+    )
 
 
 def did_you_mean(name: str, known: typing.Iterable[str]) -> str:
@@ -128,6 +142,9 @@ class DataConfig:
     limit_pairs: int = 0
     # What a token is: a character, or a piece of a word as SentencePiece learns it.
     tokenizer: Tokenization = "characters"
+    # A folder of a run whose tokenizers are used as they are, with their normalisation:
+    # for a corpus that is too small to learn pieces from. Empty: learned here.
+    tokenizers: str = ""
     # Pieces that SentencePiece learns, a side or, where shared, in all; a small corpus
     # gives fewer, which is told.
     vocab_size: int = 8000
@@ -165,6 +182,7 @@ class DataConfig:
         require_numbers(self)
         self._check_corpora()
         self._check_split()
+        self._check_tokenizers()
         self._check_tokens()
 
     def _check_corpora(self) -> None:
@@ -223,6 +241,20 @@ class DataConfig:
                 value >= 0, f"data.{name} must be 0 ({meaning}) or more; got {value}."
             )
 
+    def _check_tokenizers(self) -> None:
+        contradicting = [
+            f"data.{field.name}"
+            for field in dataclasses.fields(self)
+            if field.name in OF_A_TOKENIZER
+            and getattr(self, field.name) != field.default
+        ]
+        require(
+            not (self.tokenizers and contradicting),
+            "data.tokenizers takes tokenizers as they are, normalisation and special "
+            f"tokens included; got {', '.join(contradicting)} as well: leave out one "
+            "or the other.",
+        )
+
     def _check_tokens(self) -> None:
         for name in ("vocab_size", "vocab_sentences", "min_count"):
             value = getattr(self, name)
@@ -251,7 +283,11 @@ class DataConfig:
             "give unigram or bpe.",
         )
         require(
-            not (of_characters and self.subword_sampling and not self.prepared),
+            not (
+                of_characters
+                and self.subword_sampling
+                and not (self.prepared or self.tokenizers)
+            ),
             "data.subword_sampling cuts words anew; got data.tokenizer=characters, "
             "which has no words: give unigram or bpe.",
         )
@@ -262,6 +298,14 @@ class DataConfig:
             "spellings of two characters or more, as a text may hold any one; got "
             f"{', '.join(map(repr, specials))}.",
         )
+
+
+# What a saved tokenizer has decided. (Its kind, data.tokenizer, may be given again.)
+OF_A_TOKENIZER = (
+    *("src_normalize", "tgt_normalize", "digits", "lowercase"),
+    *("vocab_size", "shared_vocab", "vocab_sentences", "min_count"),
+    *("src_vocab", "tgt_vocab", "bos", "pad", "eos", "unk"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -285,6 +329,12 @@ class ModelConfig:
     # Share of activations set to 0 in training: 0 learns fastest, 0.1 to 0.3 helps
     # where a small corpus is read many times.
     dropout_rate: float = 0.0
+    # The same on attention weights, and inside the feed-forward layers.
+    attention_dropout_rate: float = 0.0
+    feed_forward_dropout_rate: float = 0.0
+    # Which embeddings are one table: none; target (and output layer); or all (and
+    # source), which needs data.shared_vocab.
+    tied_embeddings: Tying = "none"
     # LayerNorm after each residual sum (post, as in the tutorial) or before each
     # sublayer (pre).
     norm: Literal["pre", "post"] = "pre"
@@ -318,10 +368,21 @@ class ModelConfig:
             "model.d_model must be even, for pairs of sine and cosine; got "
             f"{self.d_model}.",
         )
+        for name in (
+            *("dropout_rate", "attention_dropout_rate"),
+            "feed_forward_dropout_rate",
+        ):
+            value = getattr(self, name)
+            require(
+                0 <= value < 1,
+                f"model.{name} must be at least 0 and below 1; got {value}.",
+            )
+        _require_choice("model.tied_embeddings", self.tied_embeddings, Tying)
         require(
-            0 <= self.dropout_rate < 1,
-            "model.dropout_rate must be at least 0 and below 1; got "
-            f"{self.dropout_rate}.",
+            self.tied_embeddings != "all" or self.src_vocab_size == self.tgt_vocab_size,
+            "model.tied_embeddings=all needs one vocabulary for both sides; got "
+            f"{self.src_vocab_size} source and {self.tgt_vocab_size} target tokens: "
+            "give --data.shared-vocab, or --model.tied-embeddings target.",
         )
 
 
@@ -337,24 +398,51 @@ class TrainConfig:
     # Peak learning rate of Adam.
     learning_rate: float = 3e-3
     # How it moves after warm-up: constant, inverse_sqrt, cosine (down to 2% at the end
-    # of the run), or auto (cosine; inverse_sqrt where the end is given in minutes).
-    schedule: Literal["auto", "constant", "inverse_sqrt", "cosine"] = "auto"
+    # of the run), linear (down to 0), or auto (cosine; inverse_sqrt where the end is
+    # given in minutes).
+    schedule: Schedule = "auto"
     # Updates in which the learning rate climbs from 0 to its peak.
     warmup_steps: int = 200
     # Decay of Adam's two moving averages.
     adam_b1: float = 0.9
     adam_b2: float = 0.98
+    # Share of each weight matrix taken away an update, times the learning rate (AdamW);
+    # 0 is plain Adam.
+    weight_decay: float = 0.0
+    # Gradients longer than this (norm over all parameters) are shortened to it; 0: off.
+    clip_norm: float = 0.0
     # Share of the probability given to the other tokens in the training loss.
     label_smoothing: float = 0.0
+    # Decay of the parameters' moving average, which is then what is validated, kept and
+    # translated with; 0: none.
+    ema: float = 0.0
     # Size of a batch: sentence pairs, or (where above 0) at most so many tokens a side,
     # padding counted.
     batch_sentences: int = 16
     batch_tokens: int = 0
+    # So many batches make one update, as one batch of their size would, in the memory
+    # of one.
+    accumulate: int = 1
     # Batches come in at most so many sizes: each costs a compilation, and each saves
     # padding.
     max_shapes: int = 8
+    # Numbers that matrices are multiplied in: auto is bfloat16 on a GPU and float32 on
+    # the CPU. Parameters, norms, softmax and loss are float32 always.
+    precision: Precision = "auto"
     # Updates between validations; 0 validates after each epoch of at least 100.
     validate_steps: int = 0
+    # Validation pairs translated for chrF++ and BLEU, always the same ones, as far as
+    # validation then takes no more than this share of the time; 0 pairs: none.
+    metric_pairs: int = 200
+    validation_share: float = 0.1
+    # What makes a checkpoint the best: its validation loss, or a metric.
+    best_by: BestBy = "loss"
+    # Validations without a new best after which the run ends; 0: never.
+    patience: int = 0
+    # Checkpoints kept beside the latest and the best, for `average`: the last so many,
+    # and the best so many.
+    keep_last: int = 0
+    keep_best: int = 0
     # Sentences translated and shown after a validation.
     show_sentences: int = 3
     # Updates in a row with a non-finite gradient after which the run stops.
@@ -362,6 +450,45 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require_numbers(self)
+        self._check_end()
+        require(
+            self.learning_rate > 0,
+            f"train.learning_rate must be above 0; got {self.learning_rate}.",
+        )
+        for name in ("adam_b1", "adam_b2", "label_smoothing", "ema"):
+            value = getattr(self, name)
+            require(
+                0 <= value < 1,
+                f"train.{name} must be at least 0 and below 1; got {value}.",
+            )
+        for name in ("batch_sentences", "accumulate", "max_shapes", "max_bad_updates"):
+            value = getattr(self, name)
+            require(value >= 1, f"train.{name} must be at least 1; got {value}.")
+        for name in (
+            *("batch_tokens", "validate_steps", "metric_pairs", "patience"),
+            *("show_sentences", "warmup_steps", "keep_last", "keep_best"),
+            *("weight_decay", "clip_norm"),
+        ):
+            value = getattr(self, name)
+            require(value >= 0, f"train.{name} must be 0 or more; got {value}.")
+        require(
+            0 < self.validation_share <= 1,
+            "train.validation_share must be above 0 and at most 1; got "
+            f"{self.validation_share}: for no metric give --train.metric-pairs 0.",
+        )
+        for name, kind in (
+            ("schedule", Schedule),
+            ("precision", Precision),
+            ("best_by", BestBy),
+        ):
+            _require_choice(f"train.{name}", getattr(self, name), kind)
+        require(
+            self.best_by == "loss" or self.metric_pairs > 0,
+            f"train.best_by={self.best_by} needs translations; got "
+            "train.metric_pairs=0: give some, or leave best_by out.",
+        )
+
+    def _check_end(self) -> None:
         budgets = {n: getattr(self, n) for n in ("epochs", "steps", "minutes")}
         for name, value in budgets.items():
             require(
@@ -376,29 +503,10 @@ class TrainConfig:
             + ".",
         )
         require(
-            not (self.schedule == "cosine" and self.minutes),
-            "train.schedule=cosine needs an end in epochs or steps; got "
+            not (self.schedule in ("cosine", "linear") and self.minutes),
+            f"train.schedule={self.schedule} needs an end in epochs or steps; got "
             f"train.minutes={self.minutes}: use inverse_sqrt or constant.",
         )
-        require(
-            self.learning_rate > 0,
-            f"train.learning_rate must be above 0; got {self.learning_rate}.",
-        )
-        for name in ("adam_b1", "adam_b2", "label_smoothing"):
-            value = getattr(self, name)
-            require(
-                0 <= value < 1,
-                f"train.{name} must be at least 0 and below 1; got {value}.",
-            )
-        for name in ("batch_sentences", "max_shapes", "max_bad_updates"):
-            value = getattr(self, name)
-            require(value >= 1, f"train.{name} must be at least 1; got {value}.")
-        for name in (
-            *("batch_tokens", "validate_steps"),
-            *("show_sentences", "warmup_steps"),
-        ):
-            value = getattr(self, name)
-            require(value >= 0, f"train.{name} must be 0 or more; got {value}.")
 
     @property
     def budget(self) -> tuple[str, float]:
@@ -412,6 +520,10 @@ class TrainConfig:
 DEFAULT_EPOCHS = 7
 
 
+# Options of one call of train, not of the run.
+OF_THE_CALL = ("run", "device", "cores", "distributed", "allow_changes")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole training run."""
@@ -423,6 +535,16 @@ class Config:
     seed: int = 0
     # Where to compute; auto takes a GPU where there is one.
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    # Processors that a training on the CPU spreads its batches over; 0: all.
+    cores: int = 0
+    # One process of several, on several hosts, that train together.
+    distributed: bool = False
+    # Folder of a run whose best parameters this one starts from: fine-tuning. Sizes
+    # that are not given are those of that run.
+    init_from: str = ""
+    # Go on with a run although options of training differ from those it was begun with;
+    # the result is then neither's.
+    allow_changes: bool = False
     # Where the sentence pairs come from and which of them are kept.
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     # Sizes of the Transformer.
@@ -440,16 +562,18 @@ class Config:
             0 <= self.seed < 2**31,
             f"seed must be at least 0 and below 2**31; got {self.seed}.",
         )
+        require(self.cores >= 0, f"cores must be 0 (all) or more; got {self.cores}.")
 
     def replace(self, **changes: Any) -> "Config":
         """A copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """A dictionary for JSON; `run` and `device` are left out, since neither
-        belongs to the model: a folder may be moved, and a device is of a machine."""
+        """A dictionary for JSON; left out is what does not belong to the model: a
+        folder may be moved, and a device is of a machine."""
         fields = dataclasses.asdict(self)
-        del fields["run"], fields["device"]
+        for name in OF_THE_CALL:
+            del fields[name]
         return {"format": CONFIG_FORMAT, **fields}
 
     @classmethod

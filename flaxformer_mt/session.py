@@ -13,31 +13,46 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from flaxformer_mt import __version__
 from flaxformer_mt.config import Config
 from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import DivergedError, InputError, StoppedError
-from flaxformer_mt.model.transformer import count_parameters, make_model
+from flaxformer_mt.logbook import Logbook
+from flaxformer_mt.model.transformer import count_parameters, init_params, make_model
 from flaxformer_mt.terminal import Progress, in_words, say, say_translation
 from flaxformer_mt.text.batching import Batch, EpochBatches, Prefetch, Recut, Shape
-from flaxformer_mt.text.prepared import Prepared, TextPair
+from flaxformer_mt.text.prepared import Prepared
 from flaxformer_mt.training.checkpoints import CheckpointStore
-from flaxformer_mt.training.devices import describe_device
+from flaxformer_mt.training.devices import (
+    CompileCount,
+    Devices,
+    check_memory,
+    cpu_count,
+    in_gigabytes,
+    memory_of,
+)
 from flaxformer_mt.training.loss import Totals
 from flaxformer_mt.training.optimizer import make_optimizer, make_schedule
 from flaxformer_mt.training.run_folder import RunFolder
 from flaxformer_mt.training.step import (
+    StepOptions,
     TrainState,
-    eval_step,
-    init_state,
+    compile_step,
+    state_of,
     train_step,
+    train_step_by_core,
 )
+from flaxformer_mt.training.warm_start import warm_start
+from flaxformer_mt.validation import Validation, spread
 
 # Steps handed to the device before the host looks at their losses: it never waits for
 # the newest step, so the device always has the next one.
 STEPS_IN_FLIGHT = 4
+# Hosts ask each other after so many steps whether one of them is to stop.
+STEPS_BETWEEN_HOSTS = 16
 # Where a validation follows each epoch, but not more often than this: an epoch of a
 # tiny corpus is shorter than its validation.
 MIN_STEPS_TO_VALIDATE = 100
@@ -50,8 +65,10 @@ class Fitted:
     run: str  # the run folder
     step: int  # updates in all
     best_step: int
-    best_loss: float  # nats a token; of validation, or of training where there is none
+    # Nats a token; of validation, or of training where there is none.
+    best_loss: float
     history: list[dict[str, Any]]  # a record for each validation
+    memory: int  # bytes on each device that the largest step needs, as XLA planned it
 
     def translator(self) -> Translator:
         """The best model of the run."""
@@ -92,16 +109,20 @@ class Session:
         shapes: list[Shape],
         store: CheckpointStore,
         requests: StopRequests,
+        devices: Devices,
         *,
         verbose: bool,
     ) -> None:
         self.folder, self.begun, self.asked = folder, begun, asked
         self.prepared, self.shapes = prepared, shapes
-        self.store, self.requests = store, requests
+        self.store, self.requests, self.devices = store, requests, devices
         self.verbose = verbose
         self.tell = say if verbose else lambda _="": None
+        self.patience_lost = False
         self._make_batches()
         self._make_model()
+        self.validation = self._make_validation()
+        self._check_memory()
         self._start_or_resume()
 
     # ---- setting up ----------------------------------------------------------------
@@ -120,14 +141,71 @@ class Session:
 
     def _make_model(self) -> None:
         src, tgt = self.prepared.src_tokenizer, self.prepared.tgt_tokenizer
+        cfg = self.begun.train
         self.model = make_model(
             self.begun.model,
             src_vocab_size=len(src.vocabulary),
             tgt_vocab_size=len(tgt.vocabulary),
+            dtype=self._dtype(),
         )
+        self.options = StepOptions(
+            label_smoothing=cfg.label_smoothing,
+            accumulate=cfg.accumulate,
+            ema=cfg.ema,
+            num_shards=self.devices.count,
+        )
+        self.train_step = train_step_by_core if self.devices.by_core else train_step
         horizon = self._end_of(self.begun)
         self.tx = make_optimizer(self.begun.train, num_steps=horizon)
         self.schedule = make_schedule(self.begun.train, num_steps=horizon)
+
+    def _dtype(self) -> Any:
+        """What matrices are multiplied in."""
+        wanted = self.begun.train.precision
+        on_gpu = self.devices.local[0].platform == "gpu"
+        if wanted == "bfloat16" or (wanted == "auto" and on_gpu):
+            return jnp.bfloat16
+        return jnp.float32
+
+    def _make_validation(self) -> Validation:
+        every = self.begun.train.validate_steps
+        steps = every or max(len(self.batches), MIN_STEPS_TO_VALIDATE)
+        tokens = self.batches.tokens[1] / max(len(self.batches), 1)
+        return Validation.of(
+            *(self.begun.train, self.model, self.prepared),
+            *(self.validation_batches, self.devices),
+            tokens_between=steps * float(tokens),
+        )
+
+    def _check_memory(self) -> None:
+        """Compiles the largest step, and refuses it if it does not fit; before the
+        parameters are there, so that they are counted once."""
+        largest = max(self.shapes, key=lambda s: s.rows * (s.src_width + s.tgt_width))
+        ids, real = (
+            lambda width, dtype: np.zeros((largest.rows, width), dtype)
+            for _ in range(2)
+        )
+        source, target = largest.src_width, largest.tgt_width
+        batch = Batch(
+            *(ids(source, np.int32), real(source, bool)),
+            *(ids(target, np.int32), ids(target, np.int32), real(target, bool)),
+        )
+        key = jax.random.key(0)
+        state = jax.eval_shape(
+            lambda: state_of(
+                init_params(self.model, key), self.tx, keep_ema=bool(self.options.ema)
+            )
+        )
+        state = self.devices.like_placed(state)
+        program = compile_step(
+            *(state, self.devices.place_batch(batch), self.devices.place_state(key)),
+            **{"model": self.model, "tx": self.tx, "options": self.options},
+            by_core=self.devices.by_core,
+        )
+        self.memory = memory_of(program)
+        rows, *widths = largest
+        what = f"a step of {rows} sentences, {max(widths)} tokens wide,"
+        check_memory(self.memory, self.devices.memory(), what=what)
 
     def _end_of(self, config: Config) -> int | None:
         """The step at which a config ends; None where the clock decides."""
@@ -138,7 +216,8 @@ class Session:
 
     def _start_or_resume(self) -> None:
         root = jax.random.key(self.begun.seed)
-        init_key, self.dropout_key = jax.random.split(root)
+        init_key, dropout_key = jax.random.split(root)
+        self.dropout_key = self.devices.place_state(dropout_key)
         self.epoch, self.batch_in_epoch = 0, 0
         self.history: list[dict[str, Any]] = []
         self.totals = [0.0, 0.0]  # nats and tokens since the last validation
@@ -147,36 +226,71 @@ class Session:
         self.step = self.saved_step = 0
         self.num_skipped = self.bad_in_row = 0
         self.fingerprint = self.prepared.fingerprint()
+        self.wait_since = time.monotonic()
         self.in_flight: deque[InFlight] = deque()
         self.ready: Prefetch[Batch] | None = None
         if self.store.steps():
             self._resume(init_key)
         else:
-            self.state = init_state(self.model, self.tx, init_key)
+            self.state = self.devices.place_state(self._first_state(init_key))
+        if self.devices.writes:
+            self.logbook = Logbook(self.folder, self.history, self.tell)
+            self._lose_patience(self.fitted().best_step)
+
+    def _first_state(self, key: jax.Array) -> TrainState:
+        """Fresh parameters, or those of the run to start from."""
+        params = init_params(self.model, key)
+        if self.begun.init_from:
+            src, tgt = self.prepared.src_tokenizer, self.prepared.tgt_tokenizer
+            warm = warm_start(self.begun.init_from, self.model, params, src, tgt)
+            params = jax.device_put(warm.params)
+            for note in warm.notes:
+                self.tell(f"  {note}")
+        return state_of(params, self.tx, keep_ema=bool(self.options.ema))
 
     def _resume(self, key: jax.Array) -> None:
         saved = [tokenizer.to_dict() for tokenizer in self.folder.tokenizers()]
         src, tgt = self.prepared.src_tokenizer, self.prepared.tgt_tokenizer
         self._refuse_changed_corpus(saved == [src.to_dict(), tgt.to_dict()])
         # Only the shapes: nothing is computed for what the checkpoint holds.
-        shapes = jax.eval_shape(lambda: init_state(self.model, self.tx, key))
-        training = (shapes.opt_state, shapes.skipped)
-        restored = self.store.restore(shapes.params, training)
+        keep_ema = bool(self.options.ema)
+        shapes = jax.eval_shape(
+            lambda: state_of(init_params(self.model, key), self.tx, keep_ema=keep_ema)
+        )
+        restored = self.store.restore(shapes.params, self._training_of(shapes))
         record = restored.record
         self._refuse_changed_corpus(record["fingerprint"] == self.fingerprint)
-        params, training = jax.device_put((restored.params, restored.training))
-        self.state = TrainState(
-            jax.device_put(np.int32(restored.step)), params, *training
-        )
+        self._tell_other_environment(record["environment"])
+        params, ema = restored.params, None
+        opt_state, skipped, *raw = restored.training
+        if raw:  # what is translated with is the average
+            (params,), ema = raw, params
+        step = np.int32(restored.step)
+        state = TrainState(step, params, opt_state, skipped, ema)
+        self.state = self.devices.place_state(state)
         self.step = self.saved_step = restored.step
         self.epoch, self.batch_in_epoch = record["epoch"], record["batch_in_epoch"]
         self.history, self.totals = record["history"], record["totals"]
         self.seconds_before = record["seconds"]
         self.num_skipped = int(self.state.skipped.total)
         self.bad_in_row = int(self.state.skipped.in_row)
-        # A kill may have come between the checkpoint and the log.
-        self.folder.write_metrics(self.history)
         self.tell(f"  resumed from step {self.step:,}")
+
+    @staticmethod
+    def _training_of(state: TrainState) -> tuple:
+        """What a checkpoint holds beside the parameters to translate with."""
+        raw = () if state.ema is None else (state.params,)
+        return (state.opt_state, state.skipped, *raw)
+
+    def _tell_other_environment(self, before: dict[str, str]) -> None:
+        now = environment(self.devices)
+        changes = [
+            f"{name} was {before.get(name, 'not recorded')}, is {value}"
+            for name, value in now.items()
+            if before.get(name) != value
+        ]
+        if changes:
+            self.tell(f"  the results will not be bit-identical: {'; '.join(changes)}")
 
     def _refuse_changed_corpus(self, is_same: bool) -> None:
         if not is_same:
@@ -195,6 +309,7 @@ class Session:
             f"{cfg.src_vocab_size:,} source and {cfg.tgt_vocab_size:,} target tokens "
             f"({self.prepared.data.tokenizer})"
         )
+        self.tell(f"  memory: the largest step needs {in_gigabytes(self.memory)}")
         shapes = ", ".join(f"{b} x {s}/{t}" for b, s, t in self.shapes)
         self.tell(
             f"  batches: {len(self.batches):,} an epoch, sentences x source/target "
@@ -207,7 +322,20 @@ class Session:
             if self.prepared.validation
             else "training (no pair is kept for validation)"
         )
-        self.tell(f"  the best checkpoint is the one with the lowest loss of {what}")
+        by = self.begun.train.best_by
+        if by == "loss":
+            self.tell(
+                f"  the best checkpoint is the one with the lowest loss of {what}"
+            )
+        else:
+            self.tell(f"  the best checkpoint is the one with the highest {by}")
+        wanted = self.begun.train.metric_pairs if self.prepared.validation else 0
+        if wanted > len(self.validation.scored):
+            self.tell(
+                f"  of {wanted} validation pairs, {len(self.validation.scored)} are "
+                "translated and scored at each validation: as many as there are, or as "
+                "--train.validation-share leaves time for"
+            )
 
     # ---- the loop ------------------------------------------------------------------
 
@@ -225,6 +353,7 @@ class Session:
         self.waited_before, self.wait_since = 0.0, time.monotonic()
         total = end if end else minutes * 60
         with (
+            CompileCount() as self.programs,
             Progress("training", total, visible=self.verbose) as progress,
             Prefetch(self.batches.onwards(self.epoch, self.batch_in_epoch)) as ready,
         ):
@@ -233,6 +362,12 @@ class Session:
         if self.validated_step != self.step:
             self._validate_and_save()
         self._tell_finished()
+        self._tell_programs()
+
+    def close(self) -> None:
+        """Lets go of the files that it writes to."""
+        if self.devices.writes:
+            self.logbook.close()
 
     @property
     def validated_step(self) -> int:
@@ -240,6 +375,8 @@ class Session:
         return self.history[-1]["step"] if self.history else 0
 
     def _at_end(self, end: int | None, minutes: float | None) -> bool:
+        if self.patience_lost:
+            return True
         if end is not None:
             return self.step >= end
         # However short the time, a run without a step would be none.
@@ -250,11 +387,9 @@ class Session:
     ) -> None:
         while not self._at_end(end, minutes):
             batch = next(self.ready)
-            self.state, totals = train_step(
-                *(self.state, batch, self.dropout_key),
-                model=self.model,
-                tx=self.tx,
-                label_smoothing=self.begun.train.label_smoothing,
+            self.state, totals = self.train_step(
+                *(self.state, self.devices.place_batch(batch), self.dropout_key),
+                **{"model": self.model, "tx": self.tx, "options": self.options},
             )
             self.in_flight.append(
                 InFlight(totals, int(batch.tgt_mask.sum()), self._place())
@@ -268,8 +403,17 @@ class Session:
                 self.epoch, self.batch_in_epoch = self.epoch + 1, 0
             if self._validation_is_due(epoch_ends):
                 self._validate_and_save()
-            if self.requests.signal_number:
+            if self._stop_is_asked():
                 self._save_and_stop()
+
+    def _stop_is_asked(self) -> bool:
+        """Whether a signal came; on several hosts, to one of them, so that all stop at
+        the same step."""
+        if self.devices.num_hosts == 1:
+            return bool(self.requests.signal_number)
+        if self.step % STEPS_BETWEEN_HOSTS:
+            return False
+        return bool(self.devices.any_host(bool(self.requests.signal_number)))
 
     def _place(self) -> tuple[int, int, int]:
         """(step, epoch, number in the epoch) of the batch at hand."""
@@ -342,33 +486,68 @@ class Session:
 
     def _validate_and_save(self) -> None:
         self._land_all()
-        nats, num_tokens = self.totals
-        # Where every update was skipped there is no loss, and so nothing to be best.
-        loss = train_loss = nats / num_tokens if num_tokens else float("nan")
+        began = time.monotonic()
         entry = {
             "step": self.step,
             "epoch": round(self.step / len(self.batches), 3),
-            "train_loss": train_loss,
+            "train_loss": self._train_loss(),
             "learning_rate": float(self.schedule(max(self.step - 1, 0))),
             "seconds": round(self._seconds(), 1),
             "data_wait": round(self._data_wait(), 5),
         }
         if self.prepared.validation:
-            loss = entry["validation_loss"] = self._validation_loss()
-            if not np.isfinite(loss):
-                self.tell(f"  warning: validation loss {loss}: never the best")
-        losses = [e["loss"] for e in self.history if e["loss"] is not None]
-        best = min(losses, default=np.inf)
+            entry |= self._validate()
+        loss = entry.get("validation_loss", entry["train_loss"])
         entry["loss"] = loss if np.isfinite(loss) else None
+        before = self.fitted().best_step
         self.history.append(entry)
         self.totals = [0.0, 0.0]
-        self._save(loss)
-        self.folder.write_metrics(self.history)
-        self._tell_validation(entry, loss < best)
-        # None of this was training: what follows is.
+        best = self.fitted().best_step
+        # None of what follows was training.
+        spent = time.monotonic() - began
+        trained = max(began - self.wait_since, 1e-9)
+        entry["validation_share"] = round(spent / (spent + trained), 4)
+        self._save(self._rating(entry))
+        if self.devices.writes:
+            self.logbook.write(self.history, best)
+        self._tell_validation(entry, best != before)
+        self._lose_patience(best)
         if self.ready is not None:
             self.waited_before = self.ready.seconds_waited
             self.wait_since = time.monotonic()
+
+    def _train_loss(self) -> float:
+        nats, num_tokens = self.totals
+        # Where every update was skipped there is no loss, and so nothing to be best.
+        return nats / num_tokens if num_tokens else float("nan")
+
+    def _validate(self) -> dict[str, Any]:
+        """The validation's part of an entry of the history."""
+        params = self.state.best_params
+        loss = self.validation.loss(params)
+        if not np.isfinite(loss):
+            self.tell(f"  warning: validation loss {loss}: never the best")
+            return {"validation_loss": loss}
+        return {"validation_loss": loss, **self.validation.scores(params)}
+
+    def _rating(self, entry: dict[str, Any]) -> float | None:
+        """What makes a step the best: the lowest."""
+        by = self.begun.train.best_by
+        if by == "loss" or entry["loss"] is None:
+            return entry["loss"]
+        return 100.0 - entry[by] if by in entry else None
+
+    def _lose_patience(self, best: int) -> None:
+        """Ends the run if too many validations went by without a new best. Decided from
+        the history, as a resumed run has it too."""
+        patience = self.asked.train.patience
+        since = sum(entry["step"] > best for entry in self.history)
+        if patience and since >= patience:
+            self.patience_lost = True
+            self.tell(
+                f"{since} validations without a better one than that of step {best:,}: "
+                "the end (--train.patience)"
+            )
 
     def _data_wait(self) -> float:
         """The share of the training time since the last validation in which the next
@@ -378,17 +557,6 @@ class Session:
         waited = self.ready.seconds_waited - self.waited_before
         return waited / max(time.monotonic() - self.wait_since, 1e-9)
 
-    def _validation_loss(self) -> float:
-        """Nats a token over all validation pairs: sums added, divided once."""
-        sums = [
-            eval_step(self.state.params, batch, model=self.model)
-            for _, batch in self.validation_batches.in_order()
-        ]
-        nats, num_tokens = np.sum(
-            [(float(t.nats), float(t.num_tokens)) for t in jax.device_get(sums)], axis=0
-        )
-        return float(nats / num_tokens)
-
     def _save(self, loss: float | None) -> None:
         record = {
             "epoch": self.epoch,
@@ -397,10 +565,12 @@ class Session:
             "totals": self.totals,
             "seconds": self._seconds(),
             "fingerprint": self.fingerprint,
-            "environment": environment(),
+            "environment": environment(self.devices),
         }
-        training = (self.state.opt_state, self.state.skipped)
-        self.store.save(self.step, self.state.params, training, record, loss=loss)
+        state = self.devices.fetch(self.state)
+        if self.devices.writes:
+            training = self._training_of(state)
+            self.store.save(self.step, state.best_params, training, record, loss=loss)
         self.saved_step = self.step
 
     def _save_and_stop(self) -> None:
@@ -421,8 +591,11 @@ class Session:
         losses = f"training loss {entry['train_loss']:.3f}"
         if held_out is not None:
             losses += f", validation loss {held_out:.3f}"
+        if "chrf" in entry:
+            losses += f", chrF++ {entry['chrf']:.1f}, BLEU {entry['bleu']:.1f}"
         mark = ", the best so far" if is_best else ""
         mark += f"; waited for data {entry['data_wait']:.1%} of the time"
+        mark += f", validation took {entry['validation_share']:.0%}"
         self.tell(
             f"epoch {entry['epoch']:.2f}, step {self.step:,}, "
             f"{in_words(self._seconds())}: {losses}{mark}"
@@ -430,18 +603,28 @@ class Session:
         pairs = spread(self.prepared.validation_texts, self.asked.train.show_sentences)
         if not pairs:
             return
-        translations = self.translator().translate([pair.src for pair in pairs])
+        translations, _ = self.translator().decode(
+            [pair.src for pair in pairs], longest=self.validation.longest
+        )
         for pair, translation in zip(pairs, translations, strict=True):
             say_translation(pair.src, pair.tgt, translation)
             self.tell()
 
     def translator(self) -> Translator:
         """The model as it is now."""
-        src, tgt = self.prepared.src_tokenizer, self.prepared.tgt_tokenizer
-        return Translator(self.model, self.state.params, src, tgt)
+        return self.validation.translator(self.state.best_params)
+
+    def _tell_programs(self) -> None:
+        made, kept = self.programs.compiled.total(), self.programs.loaded.total()
+        self.tell(
+            f"  programs:     {made:,} compiled, {kept:,} kept from an earlier start, "
+            f"{in_words(self.programs.seconds)} in all"
+        )
 
     def _tell_finished(self) -> None:
         fitted = self.fitted()
+        if self.verbose:
+            self.logbook.tell_table(self.history, fitted.best_step)
         self.tell(
             f"finished at step {fitted.step:,} after {in_words(self._seconds())}; best "
             f"loss {fitted.best_loss:.3f} at step {fitted.best_step:,}, saved in "
@@ -461,14 +644,15 @@ class Session:
 
     def fitted(self) -> Fitted:
         """Where the run stands."""
-        scored = [e for e in self.history if e["loss"] is not None]
-        best = min(scored, key=lambda e: e["loss"], default={"step": 0, "loss": np.nan})
+        rated = [e for e in self.history if self._rating(e) is not None]
+        best = min(rated, key=self._rating, default={"step": 0, "loss": np.nan})
         return Fitted(
             run=str(self.folder.path),
             step=self.step,
             best_step=best["step"],
             best_loss=best["loss"],
             history=list(self.history),
+            memory=self.memory,
         )
 
 
@@ -483,19 +667,15 @@ def recut_of(config: Config, prepared: Prepared) -> Recut | None:
     )
 
 
-def spread(pairs: list[TextPair], count: int) -> list[TextPair]:
-    """So many of the pairs, evenly spread: a corpus often changes on its way."""
-    count = min(count, len(pairs))
-    return [pairs[(2 * i + 1) * len(pairs) // (2 * count)] for i in range(count)]
-
-
-def environment() -> dict[str, str]:
+def environment(devices: Devices) -> dict[str, str]:
     """Versions and machine, recorded with each checkpoint."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
         "flaxformer-mt": __version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "device": describe_device(jax.config.jax_default_device or jax.devices()[0]),
+        "device": devices.describe(),
+        "cpus": str(cpu_count()),
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
         **{package: version(package) for package in packages},
     }

@@ -6,10 +6,16 @@ Everything here goes to stderr, so that stdout holds results alone and can be pi
 import re
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
+import rich.box
 import rich.console
+import rich.markup
 import rich.progress
+import rich.table
+
+Tell = Callable[[str], None]  # takes one line for the person
 
 SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal to redraw
 
@@ -40,6 +46,16 @@ def say_translation(src: str, reference: str | None, translation: str) -> None:
     if reference is not None:
         say(f"    reference    {isolate(reference)}")
     say(f"    translation  {isolate(translation)}")
+
+
+def say_table(headers: list[str], rows: list[list[str]]) -> None:
+    """Prints a table for the person, numbers to the right."""
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
+    for header in headers:
+        table.add_column(header, justify="right")
+    for row in rows:
+        table.add_row(*map(rich.markup.escape, row))
+    rich.console.Console(stderr=True).print(table)
 
 
 def in_words(seconds: float) -> str:

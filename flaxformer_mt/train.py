@@ -6,38 +6,55 @@ refused before anything is written.
 
 import contextlib
 import dataclasses
+import functools
+import json
+import math
+import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from flaxformer_mt import __version__, starter
-from flaxformer_mt.command_line import parse, run_door
+from flaxformer_mt.command_line import parse, run_door, take_option
 from flaxformer_mt.config import Config, DataConfig
-from flaxformer_mt.errors import InputError
+from flaxformer_mt.errors import DivergedError, InputError
+from flaxformer_mt.presets import describe_presets, preset
 from flaxformer_mt.session import Fitted, Session, StopRequests, recut_of
-from flaxformer_mt.terminal import Stages, say
+from flaxformer_mt.terminal import Stages, in_words, say
 from flaxformer_mt.text.batching import Shape, choose_shapes
 from flaxformer_mt.text.preparation import prepare
 from flaxformer_mt.text.prepared import Prepared, open_prepared
 from flaxformer_mt.training.checkpoints import CheckpointStore, saved_steps
 from flaxformer_mt.training.devices import (
+    Devices,
     check_versions,
-    choose_device,
-    describe_device,
+    divide_cpu,
+    enable_compilation_cache,
+    in_gigabytes,
+    join_hosts,
 )
 from flaxformer_mt.training.run_folder import GUARDED, RunFolder
-from flaxformer_mt.training.storage import disk_faults
+from flaxformer_mt.training.self_test import check_numbers
+from flaxformer_mt.training.storage import disk_faults, one_sentence
+from flaxformer_mt.training.warm_start import config_for_fine_tuning
 
 # What may differ when a run goes on: where it computes, when it ends, what it shows.
 MAY_DIFFER = (
-    *("run", "device", "epochs", "steps", "minutes", "show_sentences"),
+    *("epochs", "steps", "minutes", "show_sentences", "patience"),
+    *("keep_last", "keep_best"),
     # How the corpus is read: what it is, its fingerprint tells.
     *("prepared", "processes"),
 )
+
+
+_check_numbers_once = functools.cache(check_numbers)  # a process may train often
+CHECK_STEPS = 3
+HOPELESS = 3.0  # times the loss of a model that knows nothing
 
 
 def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
@@ -58,16 +75,24 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
     folder = RunFolder.of(config.run)
     folder.check_usable()
     refuse_published(folder)
-    device = choose_device(config.device)
+    devices = open_devices(config)
+    verbose = verbose and devices.writes
     tell = say if verbose else lambda _="": None
-    tell(f"flaxformer-mt {__version__}, training on {describe_device(device)}")
+    tell(f"flaxformer-mt {__version__}, training on {devices.describe()}")
+    enable_compilation_cache(devices.local[0], note=lambda note: tell(f"  {note}"))
+    _check_numbers_once(devices.local[0])
     prepared = None
     if config.data.prepared:
         prepared = open_prepared(config.data.prepared)
         config = config.replace(data=data_of(config, prepared))
+    if config.init_from:
+        # A run that has begun has its sizes already, and needs the source no more.
+        begun = saved_steps(folder.path)
+        source = folder.path if begun else config.init_from
+        config = config_for_fine_tuning(config, source)
     # Without a checkpoint nothing would be lost: such a folder begins anew.
     if saved_steps(folder.path):
-        refuse_differences(folder.config(), config)
+        refuse_differences(folder.config(), config, tell)
     if prepared is None:
         with (
             Stages(visible=verbose) as stages,
@@ -81,20 +106,71 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
         tell(f"  {note}")
     if not len(prepared.train):
         raise InputError(f"{config.data.prepared} holds no pair to train on.")
-    shapes = batch_shapes(config, prepared)  # refuses before anything is written
+    check_tying(config, prepared)
+    prepared.check_ids()
+    shapes = batch_shapes(config, prepared, devices)  # refuses before it writes
     with (
         stop_requests() as requests,
-        CheckpointStore(folder.path, guarded_files=GUARDED, note=tell) as store,
+        open_store(folder, config, devices, tell) as store,
     ):
-        if not store.steps():
+        if devices.writes and not store.steps():
             folder.write_config(config, prepared)
+        # Other hosts read what the first one has written, or found.
+        bool(devices.any_host(False))
         session = Session(
-            *(folder, folder.config(), config, prepared, shapes, store, requests),
+            *(folder, begun_config(folder, config), config, prepared, shapes),
+            *(store, requests, devices),
             verbose=verbose,
         )
-        session.describe()
-        session.run(more_steps)
+        with contextlib.closing(session):
+            session.describe()
+            session.run(more_steps)
         return session.fitted()
+
+
+def open_devices(config: Config) -> Devices:
+    """The devices of a run, joined, divided and chosen before any is touched."""
+    train = config.train
+    # With a budget of tokens the number of rows differs with their width.
+    rows = train.batch_tokens // 64 if train.batch_tokens else train.batch_sentences
+    cores = divide_cpu(config.cores, rows=rows)
+    join_hosts(config.distributed)
+    return Devices.of(config.device, cores=cores)
+
+
+def open_store(
+    folder: RunFolder, config: Config, devices: Devices, tell: Callable[[str], None]
+) -> contextlib.AbstractContextManager[CheckpointStore]:
+    """The run's checkpoints, open for writing on one host and for reading on others."""
+    store = CheckpointStore(
+        folder.path,
+        guarded_files=GUARDED,
+        note=tell,
+        keep_last=config.train.keep_last,
+        keep_best=config.train.keep_best,
+    )
+    return store if devices.writes else contextlib.nullcontext(store)
+
+
+def begun_config(folder: RunFolder, asked: Config) -> Config:
+    """The options that a run goes on with: those it was begun with, unless the person
+    allows changes."""
+    begun = folder.config()
+    if not asked.allow_changes:
+        return begun
+    return begun.replace(train=asked.train, model=asked.model)
+
+
+def check_tying(config: Config, prepared: Prepared) -> None:
+    """Raises InputError where one table is asked for and the vocabularies are two."""
+    src, tgt = prepared.src_tokenizer, prepared.tgt_tokenizer
+    same = src.vocabulary.tokens == tgt.vocabulary.tokens
+    if config.model.tied_embeddings == "all" and not same:
+        raise InputError(
+            "model.tied_embeddings=all needs one vocabulary for both sides; these have "
+            "one each: give --data.shared-vocab with unigram or bpe, or "
+            "--model.tied-embeddings target."
+        )
 
 
 def refuse_published(folder: RunFolder) -> None:
@@ -159,23 +235,29 @@ def _refuse_decided(
             )
 
 
-def batch_shapes(config: Config, prepared: Prepared) -> list[Shape]:
-    """The shapes that hold every pair of training and validation."""
+def batch_shapes(config: Config, prepared: Prepared, devices: Devices) -> list[Shape]:
+    """The shapes that hold every pair of training and validation, their rows in equal
+    parts for all devices."""
     lengths = prepared.lengths
     recut = recut_of(config, prepared)
     if recut:
         longer = recut.lengths(prepared.train, config.model.max_length)
         lengths = np.concatenate([longer, prepared.validation.lengths])
-    return choose_shapes(
+    parts = config.train.accumulate
+    shapes = choose_shapes(
         lengths,
-        batch_sentences=config.train.batch_sentences,
-        batch_tokens=config.train.batch_tokens,
+        batch_sentences=config.train.batch_sentences * parts,
+        batch_tokens=config.train.batch_tokens * parts,
         max_length=config.model.max_length,
         max_shapes=config.train.max_shapes,
     )
+    unit = devices.count * parts
+    return [shape._replace(rows=-(-shape.rows // unit) * unit) for shape in shapes]
 
 
-def refuse_differences(begun: Config, asked: Config) -> None:
+def refuse_differences(
+    begun: Config, asked: Config, tell: Callable[[str], None] = say
+) -> None:
     """Raises InputError if a run would go on with other options than it began with."""
 
     def flat(config: Config) -> dict[str, Any]:
@@ -193,11 +275,15 @@ def refuse_differences(begun: Config, asked: Config) -> None:
 
     old, new = flat(begun), flat(asked)
     differing = [name for name in old if old[name] != new[name]]
-    if differing:
-        listed = "; ".join(f"{n} was {old[n]!r}, is now {new[n]!r}" for n in differing)
+    listed = "; ".join(f"{n} was {old[n]!r}, is now {new[n]!r}" for n in differing)
+    changeable = all(n.startswith("train.") or "dropout" in n for n in differing)
+    if differing and asked.allow_changes and changeable:
+        tell(f"  the run goes on with other options, so not bit-identical: {listed}")
+    elif differing:
         raise InputError(
             f"{asked.run} holds a run that was begun with other options ({listed}): "
-            "repeat them, or choose another --run."
+            "repeat them, or choose another --run"
+            + (", or go on all the same with --allow-changes." if changeable else ".")
         )
 
 
@@ -215,9 +301,103 @@ def stop_requests() -> Iterator[StopRequests]:
             signal.signal(number, handler)
 
 
+def check(config: Config) -> None:
+    """Tries everything that a run of this config will need, in a folder that is then
+    taken away; the run folder itself stays as it is.
+
+    Raises:
+      FlaxformerError: what would stop the run.
+    """
+    folder = RunFolder.of(config.run)
+    folder.check_usable()
+    refuse_published(folder)
+    began = time.monotonic()
+    near = folder.path.absolute()
+    while not near.is_dir():  # on the disk that the run will be on
+        near = near.parent
+    with one_sentence(f"cannot write to {near}"):
+        trial = tempfile.mkdtemp(prefix=".flaxformer-mt-check-", dir=near)
+    try:
+        say(f"checking in {near}, where nothing stays")
+        fitted = fit(_trial_of(config, f"{trial}/run"), verbose=False)
+        translator = fitted.translator()  # the checkpoint loads
+        translator.translate("a")
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+    highest = HOPELESS * math.log(len(translator.tgt_tokenizer.vocabulary))
+    if not fitted.best_loss <= highest:
+        raise DivergedError(
+            f"after {CHECK_STEPS} updates the loss was {fitted.best_loss:.3g}, where "
+            f"below {highest:.3g} is expected: lower --train.learning-rate, which is "
+            f"{config.train.learning_rate:g}."
+        )
+    say(
+        f"  the corpus, {CHECK_STEPS} updates of the largest batch "
+        f"({in_gigabytes(fitted.memory)}), validation, saving, loading and "
+        f"translating: all is well, after {in_words(time.monotonic() - began)}"
+    )
+
+
+def _trial_of(config: Config, run: str) -> Config:
+    """A run of a few updates at the peak of the learning rate, in batches of the one
+    shape that holds every pair."""
+    train = dataclasses.replace(
+        config.train,
+        **{"epochs": 0, "minutes": 0.0, "steps": CHECK_STEPS},
+        schedule="constant",
+        warmup_steps=0,
+        max_shapes=1,
+        max_bad_updates=1,
+    )
+    return config.replace(run=run, train=train)
+
+
+def preset_for(name: str, arguments: list[str]) -> Config:
+    """The preset, without its end where the arguments give another."""
+    config = preset(name)
+    ends = [
+        end
+        for end in ("epochs", "steps", "minutes")
+        if any(a.split("=")[0] == f"--train.{end}" for a in arguments)
+    ]
+    if not ends:
+        return config
+    changes = {"epochs": 0, "steps": 0, "minutes": 0.0}
+    if "minutes" in ends and config.train.schedule in ("cosine", "linear"):
+        changes["schedule"] = "auto"  # whose end is a number of steps
+    return config.replace(train=dataclasses.replace(config.train, **changes))
+
+
+HELP = """\
+--preset NAME    where the options start from; each can be given besides:
+
+{presets}
+
+--show-config    print all options as JSON, and end
+--check          try all that the run will need, and end: the corpus, one step of the
+                 largest batch, validation, saving, loading, translating
+"""
+
+
 def train(arguments: list[str]) -> None:
-    """The door: options from the command line, then `fit`."""
-    fit(parse(Config, arguments, prog="train"))
+    """The door: options from the command line, then `fit`.
+
+    `--preset NAME` says where the options start from, `--show-config` prints them and
+    ends, `--check` tries everything that a run will need.
+    """
+    name, arguments = take_option(arguments, "--preset")
+    if {"-h", "--help"} & set(arguments):
+        print(HELP.format(presets=describe_presets()))
+    asked = {flag: flag in arguments for flag in ("--show-config", "--check")}
+    arguments = [argument for argument in arguments if argument not in asked]
+    start = preset_for(name or "starter", arguments)
+    config = parse(Config, arguments, prog="train", default=start)
+    if asked["--show-config"]:
+        print(json.dumps(dataclasses.asdict(config), indent=1, ensure_ascii=False))
+    elif asked["--check"]:
+        check(config)
+    else:
+        fit(config)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 # Shapes on signatures are checked here, and only here: a hook costs time at each call.
@@ -21,6 +22,10 @@ install_import_hook(
 
 # Tests may be run beside a training: they take the CPU, and leave a GPU alone.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiled programs are kept for the tests that follow, their child processes too, and
+# not among those of the person.
+_CACHE = tempfile.TemporaryDirectory(prefix="flaxformer-mt-tests-")
+os.environ["FLAXFORMER_MT_CACHE"] = _CACHE.name
 
 import hypothesis
 import jax

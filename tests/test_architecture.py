@@ -22,12 +22,15 @@ FLOORS = [
     {"evaluation"},
     {"terminal", "command_line"},
     {"corpora"},
+    {"presets", "validation", "logbook"},
     {"session"},
-    {"train", "translate", "evaluate", "prepare", "download"},
+    {"train", "translate", "evaluate", "prepare", "download", "average"},
     {"__main__"},
 ]
 # The only rooms that may import these.
 KEEPERS = {
+    "matplotlib": {"evaluation/plots.py"},
+    "tensorboardX": {"evaluation/event_log.py"},
     "orbax": {"training/checkpoints.py"},
     "sacrebleu": {"evaluation/metrics.py"},
     "rich": {"terminal.py", "evaluate.py"},

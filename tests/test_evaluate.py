@@ -1,9 +1,14 @@
-"""The door `evaluate`: scores of all and of each group, as a table or as JSON."""
+"""The door `evaluate`: scores of all and of each group, as a table or as JSON, and two
+runs against each other."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
 
+from flaxformer_mt.command_line import parse
+from flaxformer_mt.decoding.translator import Report, Translator
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.evaluate import EvaluateOptions, evaluate, read_test
 from flaxformer_mt.starter import model_folder
@@ -54,3 +59,149 @@ def test_a_run_without_kept_pairs_asks_for_some(tmp_path):
 def test_the_starter_model_knows_its_own_test():
     pairs = read_test(EvaluateOptions(), RunFolder.of(model_folder()))
     assert len(pairs) > 600 and {p.group for p in pairs} == {"written", "grammar"}
+
+
+def test_a_published_figures_tokenizer_can_be_asked_for(files, capsys):
+    evaluate([f"--src={files['src']}", f"--ref={files['ref']}", "--bleu-tokenizer=13a"])
+    assert "tok:13a" in capsys.readouterr().out
+    with pytest.raises(InputError, match="flores"):
+        parse(EvaluateOptions, ["--bleu-tokenizer=flores200"], prog="evaluate")
+
+
+# ---- two runs ------------------------------------------------------------------------
+
+
+def held_out(*numbers, part="test"):
+    rows = [
+        {
+            "part": part,
+            "line": i,
+            "src": f"Sentence {i} is here.",
+            "tgt": f"جملهٔ {i} این جا روی میز است.",
+            "group": "",
+        }
+        for i in numbers
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def two_runs(tmp_path, monkeypatch):
+    """Two run folders that kept the same 12 pairs, without a model: `good` knows them
+    all, `bad` every fourth."""
+    starter = RunFolder.of(model_folder())
+    for name in ("good", "bad"):
+        (tmp_path / name).mkdir()
+        for file in ("config.json", "tokenizer.src.json", "tokenizer.tgt.json"):
+            shutil.copyfile(starter.path / file, tmp_path / name / file)
+        (tmp_path / name / "held_out.jsonl").write_text(
+            held_out(*range(12)), encoding="utf-8"
+        )
+
+    def load(path, *, note):
+        def decode(texts):
+            numbers = [int(text.split()[1]) for text in texts]
+            return [
+                f"جملهٔ {i} این جا روی میز است."
+                if path.name == "good" or i % 4 == 0
+                else "نه."
+                for i in numbers
+            ], Report(truncated=len(texts))
+
+        return SimpleNamespace(
+            decode=decode, tgt_tokenizer=RunFolder.of(path).tokenizers()[1]
+        )
+
+    monkeypatch.setattr(Translator, "load", load)
+    return tmp_path
+
+
+def compare(two_runs, a="good", b="bad", *options):
+    evaluate(
+        ["--compare", str(two_runs / a), str(two_runs / b), "--resamples=200", *options]
+    )
+
+
+def test_two_runs_are_compared_on_the_pairs_that_both_kept(two_runs, capsys):
+    (two_runs / "bad" / "held_out.jsonl").write_text(
+        held_out(*range(2, 30)) + held_out(0, part="validation"), encoding="utf-8"
+    )
+    compare(two_runs)
+    shown = capsys.readouterr()
+    assert "10 sentences: A is better: p = 0.0" in shown.out
+    assert "(A 12, B 28): scored on the 10 that both kept" in shown.err
+    assert "B: 10 translations were cut" in shown.err
+    assert "bs:200|seed:12345" in shown.out and "tok:intl" in shown.out
+    assert shown.err.count("reference") == 5  # --show-sentences
+    # Right-to-left text is isolated, each translation on a line of its own.
+    assert "    B       6.4  \u2068نه.\u2069\n" in shown.err
+
+
+def test_the_comparison_as_json_has_everything(two_runs, capsys):
+    compare(two_runs, "bad", "good", "--json", "--bleu-tokenizer=char")
+    result = json.loads(capsys.readouterr().out)
+    assert result["verdict"].startswith("B is better")
+    assert result["b"]["exact_match"] == 100 and result["a"]["exact_match"] == 25
+    assert 0 < result["tests"]["chrf"]["p_value"] < 0.05
+    assert "tok:char" in result["tests"]["bleu"]["signature"]
+    assert (len(result["sentences"]), result["part"]) == (12, "test")
+    first = result["sentences"][1]
+    assert (first["translation_a"], first["chrf_b"]) == ("نه.", pytest.approx(100))
+    assert result["runs"]["A"].endswith("bad") and len(result["told"]) == 3
+
+
+def test_a_run_against_itself_is_no_verdict(two_runs, capsys):
+    compare(two_runs, "bad", "bad")
+    shown = capsys.readouterr()
+    assert "12 sentences: all translations are the same" in shown.out
+    assert "differ most" not in shown.err
+
+
+def test_runs_with_no_pair_in_common_ask_for_some(two_runs):
+    (two_runs / "bad" / "held_out.jsonl").write_text(held_out(50), encoding="utf-8")
+    with pytest.raises(InputError, match="new to both with --src and --ref"):
+        compare(two_runs)
+    with pytest.raises(InputError, match="kept no pairs for validation: give some"):
+        compare(two_runs, "good", "bad", "--part=validation")
+
+
+def test_pairs_of_ones_own_are_new_to_both(two_runs, tmp_path, capsys):
+    rows = [json.loads(row) for row in held_out(*range(40, 52)).split("\n") if row]
+    for side in ("src", "tgt"):
+        text = "".join(row[side] + "\n" for row in rows)
+        (tmp_path / side).write_text(text, encoding="utf-8")
+    (two_runs / "bad" / "held_out.jsonl").unlink()
+    given = (f"--src={tmp_path / 'src'}", f"--ref={tmp_path / 'tgt'}")
+    compare(two_runs, "good", "bad", *given, "--show-sentences=0")
+    shown = capsys.readouterr()
+    assert "A is better" in shown.out and "kept different" not in shown.err
+    assert "reference" not in shown.err
+
+
+def test_runs_that_normalise_differently_are_told_of(two_runs, capsys):
+    path = two_runs / "bad" / "tokenizer.tgt.json"
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    saved["lowercase"] = True
+    path.write_text(json.dumps(saved), encoding="utf-8")
+    compare(two_runs)
+    told = capsys.readouterr().err
+    assert "differently (lowercase False in A, True in B): references" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--compare", "a"], "takes two runs, RUN_A RUN_B; got 1"),
+        (["--compare", "a", "b", "--run", "c"], "leave --run out"),
+        (
+            ["--compare", "a", "b", "--src=s", "--ref=r", "--group=g"],
+            "leave --group out",
+        ),
+        (["--compare", "a", "b", "--resamples", "10"], "100 or more"),
+        (["--resamples", "5000"], "--resamples needs --compare"),
+        (["--compare", "/no/such", "b"], "is not a run folder"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_one_sentence(arguments, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(arguments)

@@ -1,6 +1,7 @@
 """The loop: it learns, shows, saves, stops, and goes on as if never stopped."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -15,8 +16,17 @@ from flaxformer_mt import session as loop
 from flaxformer_mt import starter
 from flaxformer_mt.config import Config, DataConfig, ModelConfig, TrainConfig
 from flaxformer_mt.decoding.translator import Translator
-from flaxformer_mt.errors import DivergedError, InputError, StoppedError
-from flaxformer_mt.train import fit
+from flaxformer_mt.errors import (
+    DivergedError,
+    InputError,
+    StoppedError,
+    StorageError,
+)
+from flaxformer_mt.logbook import CLOCKED
+from flaxformer_mt.text.encoded import EncodedPairs
+from flaxformer_mt.text.preparation import prepare
+from flaxformer_mt.train import check, fit
+from flaxformer_mt.training import storage
 from flaxformer_mt.training.checkpoints import CheckpointStore, load_params, saved_steps
 from tests.conftest import leaves
 
@@ -59,7 +69,7 @@ def fingerprint(run):
     for leaf in leaves(loaded.params):
         digest.update(leaf.tobytes())
     history = [
-        {k: v for k, v in entry.items() if k not in ("seconds", "data_wait")}
+        {k: v for k, v in entry.items() if k not in CLOCKED}
         for entry in loaded.record["history"]
     ]
     digest.update(json.dumps(history, sort_keys=True).encode())
@@ -244,7 +254,8 @@ def test_a_stretch_in_which_every_update_was_skipped_is_never_the_best(
     real_step = loop.train_step
 
     def skipped(state, batch, *args, **kwargs):
-        kwargs["label_smoothing"] = float("nan")
+        changes = {"label_smoothing": float("nan")}
+        kwargs["options"] = dataclasses.replace(kwargs["options"], **changes)
         return real_step(state, batch, *args, **kwargs)
 
     monkeypatch.setattr(loop, "train_step", skipped)
@@ -332,3 +343,139 @@ def test_a_run_on_pieces_trains_resumes_and_translates(config, tmp_path, kind):
     assert isinstance(translator.translate("a xyz ▁ 漢"), str)
     for entry in load_params(config.run, "latest").record["history"]:
         assert 0 <= entry["data_wait"] <= 1
+
+
+# ---- validation, patience, the best ------------------------------------------------
+
+
+def test_translations_are_scored_and_the_share_of_the_time_is_told(config, capsys):
+    """As many pairs as are asked for; with a small share of the time, none."""
+    fitted = fit(with_steps(config, steps=5, best_by="chrf", metric_pairs=3))
+    (entry,) = fitted.history
+    assert 0 <= entry["chrf"] <= 100 and 0 <= entry["bleu"] <= 100
+    assert entry["scored_pairs"] == 3
+    assert any("nw:2" in text for text in entry["signatures"].values())
+    assert 0 < entry["validation_share"] < 1
+    told = capsys.readouterr().err
+    assert "chrF++" in told and "validation took" in told
+    little = with_steps(config.replace(run=f"{config.run}2"), steps=5)
+    fitted = fit(little)
+    assert "chrf" not in fitted.history[0]
+    assert "0 are translated and scored" in capsys.readouterr().err
+
+
+def test_the_best_by_a_metric_is_the_highest_not_the_lowest_loss(config, monkeypatch):
+    scores = iter([10.0, 30.0, 30.0, 20.0])
+    losses = iter([1.0, 2.0, 3.0, 0.5])
+    monkeypatch.setattr(
+        loop.Session,
+        "_validate",
+        lambda self: {"validation_loss": next(losses), "bleu": next(scores)},
+    )
+    fitted = fit(with_steps(config, steps=20, best_by="bleu"), verbose=False)
+    assert (fitted.best_step, fitted.best_loss) == (10, 2.0)
+    assert load_params(config.run, "best").step == 10
+
+
+def test_patience_ends_a_run_and_is_kept_over_a_stop(config, monkeypatch):
+    """Row by row from the history: two without a better one, whoever computed them."""
+    losses = iter([3.0, 1.0, 2.0, 2.5, 0.1])
+    monkeypatch.setattr(
+        loop.Session, "_validate", lambda self: {"validation_loss": next(losses)}
+    )
+    patient = with_steps(config, steps=100, patience=2)
+    fit(with_steps(config, steps=15), verbose=False)
+    fitted = fit(patient, verbose=False)
+    assert (fitted.step, fitted.best_step) == (20, 10)
+    assert fit(patient, verbose=False).step == 20
+
+
+def test_other_options_of_training_are_allowed_when_asked(config, capsys):
+    fit(config, verbose=False)
+    other = with_steps(config, steps=22, learning_rate=1e-4)
+    with pytest.raises(InputError, match="--allow-changes"):
+        fit(other, verbose=False)
+    fitted = fit(other.replace(allow_changes=True))
+    told = capsys.readouterr().err
+    assert "not bit-identical: train.learning_rate was 0.003, is now 0.0001" in told
+    assert fitted.step == 22
+    assert fitted.history[-1]["learning_rate"] < 1e-4
+    larger = dataclasses.replace(config.model, d_ff=64)
+    with pytest.raises(InputError, match=r"model\.d_ff"):
+        fit(config.replace(model=larger, allow_changes=True), verbose=False)
+
+
+def test_checkpoints_are_kept_for_averaging(config):
+    fit(with_steps(config, steps=20, keep_last=3), verbose=False)
+    assert {10, 15, 20} <= set(saved_steps(config.run))
+
+
+def test_fine_tuning_starts_from_the_other_run(config, capsys):
+    fit(config, verbose=False)
+    new = config.replace(
+        run=f"{config.run}-fine",
+        init_from=config.run,
+        model=ModelConfig(max_length=12, dropout_rate=0.2),
+        train=TrainConfig(steps=1, learning_rate=1e-9, batch_sentences=4),
+    )
+    fitted = fit(new)
+    told = capsys.readouterr().err
+    assert "starts from step" in told and "the optimizer starts anew" in told
+    for x, y in zip(
+        leaves(load_params(fitted.run).params),
+        leaves(load_params(config.run, "best").params),
+        strict=True,
+    ):
+        np.testing.assert_allclose(x, y, atol=1e-6)
+
+
+def test_one_table_for_two_vocabularies_is_refused(config):
+    model = dataclasses.replace(config.model, tied_embeddings="all")
+    with pytest.raises(InputError, match=r"--data\.shared-vocab"):
+        fit(config.replace(model=model), verbose=False)
+    assert not os.path.exists(config.run)
+
+
+# ---- --check -----------------------------------------------------------------------
+
+
+def test_a_check_finds_all_well_and_leaves_nothing(config, tmp_path, capsys):
+    before = sorted(tmp_path.iterdir())
+    check(config)
+    assert "all is well" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("rate", [1e20, 300.0])
+def test_a_check_catches_an_absurd_learning_rate(config, tmp_path, rate):
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(DivergedError, match=r"--train\.learning-rate"):
+        check(with_steps(config, learning_rate=rate))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_check_catches_a_full_disk_and_a_folder_that_takes_no_file(
+    config, tmp_path, monkeypatch
+):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "sync_and_hash", full)
+        with pytest.raises(StorageError, match="the disk is full"):
+            check(config)
+    blocked = config.replace(run="/proc/nowhere/run")
+    with pytest.raises(StorageError, match="cannot write to"):
+        check(blocked)
+    missing = dataclasses.replace(config.data, src="none.txt", tgt="none.txt")
+    with pytest.raises(InputError, match=r"none\.txt"):
+        check(config.replace(data=missing))
+
+
+def test_an_id_that_no_vocabulary_has_is_named_before_a_device_sees_it(config):
+    prepared = prepare(config.data, max_length=12)
+    prepared.check_ids()
+    for wrong in (-1, 5000):
+        pairs = EncodedPairs.of([([4, 5], [4]), ([4, wrong], [4])])
+        with pytest.raises(InputError, match=rf"pair 2 of train .* token {wrong}, but"):
+            dataclasses.replace(prepared, train=pairs).check_ids()

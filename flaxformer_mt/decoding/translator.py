@@ -182,9 +182,11 @@ class Translator:
         *,
         seed: int = 0,
         first_line: int = 0,
+        longest: int | None = None,
     ) -> tuple[list[str], Report]:
         """(a translation for each text, in order; what to tell the person).
 
+        longest: tokens that a translation may have; None, the model's max_length.
         first_line: the number of texts before these, so that a sample of line 1,000
         is the same whether or not the lines before it were in the same call.
         """
@@ -207,7 +209,10 @@ class Translator:
                 lines=[first_line + pieces[j][0] for j in members],
                 places=[places[j] for j in members],
             )
-            rows = self._decode_batch([pieces[j][1] for j in members], keys, opts)
+            rows = self._decode_batch(
+                *([pieces[j][1] for j in members], keys, opts),
+                longest or self.model.cfg.max_length,
+            )
             for j, row in zip(members, rows, strict=True):
                 report.truncated += self.ids.eos not in row
                 text = self.tgt_tokenizer.decode(row)
@@ -246,6 +251,7 @@ class Translator:
         rows: list[list[int]],
         keys: jax.Array,
         opts: SampleOptions,
+        longest_target: int,
     ) -> list[list[int]]:
         """The target ids of up to 64 sources, in one padded batch."""
         vocabulary, max_length = (
@@ -265,7 +271,7 @@ class Translator:
             model=self.model,
             opts=opts,
             ids=self.ids,
-            length=max_length,
+            length=longest_target,
         )
         return np.asarray(tokens)[: len(rows)].tolist()
 

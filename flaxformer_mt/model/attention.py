@@ -7,6 +7,8 @@ decode mode. Heads come before length: [B, H, L, K] is up to twice as fast on a 
 Axes: B batch, T query length, S key length, L either, H heads, K head size, D d_model.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from flaxformer_mt.config import ModelConfig
+from flaxformer_mt.model.dropout import Dropout
 
 
 @struct.dataclass
@@ -40,10 +43,12 @@ def attention_weights(
 
     mask: [B|1, 1, T|1, S], True = may attend. A row that may attend to nothing gets
     uniform weights, not NaN: it is filled with the lowest finite number, not with -inf.
+    The softmax is computed in float32 and comes back in the queries' type.
     """
-    scores = jnp.einsum("bhtk,bhsk->bhts", q, k) / np.sqrt(q.shape[-1]).astype(q.dtype)
-    scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
-    return jax.nn.softmax(scores, axis=-1)
+    q = q / np.sqrt(q.shape[-1]).astype(q.dtype)
+    scores = jnp.einsum("bhtk,bhsk->bhts", q, k).astype(jnp.float32)
+    scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
+    return jax.nn.softmax(scores, axis=-1).astype(q.dtype)
 
 
 class MultiHeadAttention(nn.Module):
@@ -51,13 +56,15 @@ class MultiHeadAttention(nn.Module):
     apart: `attend(x, project_kv(memory), mask)`."""
 
     cfg: ModelConfig
+    dtype: Any = jnp.float32
 
     def setup(self) -> None:
         d_model = self.cfg.d_model
-        self.query, self.key, self.value = (
-            nn.Dense(d_model, name=name) for name in ("query", "key", "value")
+        self.query, self.key, self.value, self.out = (
+            nn.Dense(d_model, name=name, dtype=self.dtype)
+            for name in ("query", "key", "value", "out")
         )
-        self.out = nn.Dense(d_model)
+        self.dropout = Dropout(self.cfg.attention_dropout_rate)
 
     def split_heads(self, x: Float[Array, "B L D"]) -> Float[Array, "B H L K"]:
         """The heads of each position, heads first."""
@@ -70,9 +77,15 @@ class MultiHeadAttention(nn.Module):
         return KV(self.split_heads(self.key(x)), self.split_heads(self.value(x)))
 
     def attend(
-        self, x: Float[Array, "B T D"], kv: KV, mask: Bool[Array, "..."]
+        self,
+        x: Float[Array, "B T D"],
+        kv: KV,
+        mask: Bool[Array, "..."],
+        *,
+        deterministic: bool = True,
     ) -> Float[Array, "B T D"]:
         """What each position of `x` reads from `kv` under the mask."""
         weights = attention_weights(self.split_heads(self.query(x)), kv.k, mask)
+        weights = self.dropout(weights, deterministic=deterministic)
         read = jnp.einsum("bhts,bhsk->bhtk", weights, kv.v).swapaxes(1, 2)
         return self.out(read.reshape(x.shape))

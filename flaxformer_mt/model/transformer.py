@@ -7,6 +7,7 @@ D d_model, V target vocabulary.
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -18,7 +19,10 @@ from jaxtyping import Array, Bool, Float, Int
 from flaxformer_mt.config import ModelConfig
 from flaxformer_mt.model.attention import KV, MultiHeadAttention
 from flaxformer_mt.model.dropout import Dropout
+from flaxformer_mt.model.layer_norm import LayerNorm
 from flaxformer_mt.model.masks import AnyArray, Masks, causal_row, keys, make_masks
+
+Dtype = Any  # jnp.float32 or jnp.bfloat16
 
 
 def sinusoids(length: int, d_model: int) -> np.ndarray:
@@ -33,20 +37,26 @@ class FeedForward(nn.Module):
     """Two dense layers with a ReLU between (Vaswani et al. 2017, section 3.3)."""
 
     cfg: ModelConfig
+    dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
-        hidden = nn.relu(nn.Dense(self.cfg.d_ff, name="wide")(x))
-        return nn.Dense(self.cfg.d_model, name="narrow")(hidden)
+    def __call__(
+        self, x: Float[Array, "B L D"], *, deterministic: bool
+    ) -> Float[Array, "B L D"]:
+        hidden = nn.relu(nn.Dense(self.cfg.d_ff, name="wide", dtype=self.dtype)(x))
+        dropout = Dropout(self.cfg.feed_forward_dropout_rate)
+        hidden = dropout(hidden, deterministic=deterministic)
+        return nn.Dense(self.cfg.d_model, name="narrow", dtype=self.dtype)(hidden)
 
 
 class Residual(nn.Module):
     """x + sublayer(x), normalised before the sublayer (pre) or after the sum (post)."""
 
     cfg: ModelConfig
+    dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
-        self.norm = nn.LayerNorm(epsilon=1e-5)
+        self.norm = LayerNorm(dtype=self.dtype)
         self.dropout = Dropout(self.cfg.dropout_rate)
 
     def __call__(
@@ -66,12 +76,14 @@ class EncoderLayer(nn.Module):
     """Self-attention, then feed-forward."""
 
     cfg: ModelConfig
+    dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
-        self.self_attn = MultiHeadAttention(self.cfg)
-        self.feed_forward = FeedForward(self.cfg)
-        self.self_attn_residual = Residual(self.cfg)
-        self.feed_forward_residual = Residual(self.cfg)
+        options = (self.cfg, self.dtype)
+        self.self_attn = MultiHeadAttention(*options)
+        self.feed_forward = FeedForward(*options)
+        self.self_attn_residual = Residual(*options)
+        self.feed_forward_residual = Residual(*options)
 
     def __call__(
         self,
@@ -81,26 +93,30 @@ class EncoderLayer(nn.Module):
         deterministic: bool,
     ) -> Float[Array, "B S D"]:
         def read_source(x: jax.Array) -> jax.Array:
-            return self.self_attn.attend(x, self.self_attn.project_kv(x), mask)
+            kv = self.self_attn.project_kv(x)
+            return self.self_attn.attend(x, kv, mask, deterministic=deterministic)
+
+        def think(x: jax.Array) -> jax.Array:
+            return self.feed_forward(x, deterministic=deterministic)
 
         x = self.self_attn_residual(x, read_source, deterministic=deterministic)
-        return self.feed_forward_residual(
-            x, self.feed_forward, deterministic=deterministic
-        )
+        return self.feed_forward_residual(x, think, deterministic=deterministic)
 
 
 class DecoderLayer(nn.Module):
     """Self-attention, cross-attention to the encoder's output, then feed-forward."""
 
     cfg: ModelConfig
+    dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
-        self.self_attn = MultiHeadAttention(self.cfg)
-        self.cross_attn = MultiHeadAttention(self.cfg)
-        self.feed_forward = FeedForward(self.cfg)
-        self.self_attn_residual = Residual(self.cfg)
-        self.cross_attn_residual = Residual(self.cfg)
-        self.feed_forward_residual = Residual(self.cfg)
+        options = (self.cfg, self.dtype)
+        self.self_attn = MultiHeadAttention(*options)
+        self.cross_attn = MultiHeadAttention(*options)
+        self.feed_forward = FeedForward(*options)
+        self.self_attn_residual = Residual(*options)
+        self.cross_attn_residual = Residual(*options)
+        self.feed_forward_residual = Residual(*options)
 
     def __call__(
         self,
@@ -114,29 +130,41 @@ class DecoderLayer(nn.Module):
         """`read_target` is the self-attention, over the whole target or a cache."""
 
         def read_memory(y: jax.Array) -> jax.Array:
-            return self.cross_attn.attend(y, memory_kv, memory_mask)
+            return self.cross_attn.attend(
+                y, memory_kv, memory_mask, deterministic=deterministic
+            )
+
+        def think(y: jax.Array) -> jax.Array:
+            return self.feed_forward(y, deterministic=deterministic)
 
         y = self.self_attn_residual(y, read_target, deterministic=deterministic)
         y = self.cross_attn_residual(y, read_memory, deterministic=deterministic)
-        return self.feed_forward_residual(
-            y, self.feed_forward, deterministic=deterministic
-        )
+        return self.feed_forward_residual(y, think, deterministic=deterministic)
 
-    def read_whole(self, mask: Bool[Array, "B 1 T T"]) -> Callable:
+    def read_whole(
+        self, mask: Bool[Array, "B 1 T T"], *, deterministic: bool
+    ) -> Callable:
         """Self-attention over a target that is all there, as in training."""
-        return lambda y: self.self_attn.attend(y, self.self_attn.project_kv(y), mask)
+
+        def read(y: jax.Array) -> jax.Array:
+            kv = self.self_attn.project_kv(y)
+            return self.self_attn.attend(y, kv, mask, deterministic=deterministic)
+
+        return read
 
 
 class Encoder(nn.Module):
     """A stack of encoder layers; pre-norm ends in a norm of its own."""
 
     cfg: ModelConfig
+    dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
         self.layers = [
-            EncoderLayer(self.cfg) for _ in range(self.cfg.num_encoder_layers)
+            EncoderLayer(self.cfg, self.dtype)
+            for _ in range(self.cfg.num_encoder_layers)
         ]
-        self.norm = nn.LayerNorm(epsilon=1e-5) if self.cfg.norm == "pre" else None
+        self.norm = LayerNorm(dtype=self.dtype) if self.cfg.norm == "pre" else None
 
     def __call__(
         self,
@@ -160,16 +188,19 @@ class DecodeCache:
 
 
 class Decoder(nn.Module):
-    """A stack of decoder layers and the output layer."""
+    """A stack of decoder layers, and the output layer where it is not tied."""
 
     cfg: ModelConfig
+    dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
-        self.layers = [
-            DecoderLayer(self.cfg) for _ in range(self.cfg.num_decoder_layers)
-        ]
-        self.norm = nn.LayerNorm(epsilon=1e-5) if self.cfg.norm == "pre" else None
-        self.logits = nn.Dense(self.cfg.tgt_vocab_size)
+        c = self.cfg
+        self.layers = [DecoderLayer(c, self.dtype) for _ in range(c.num_decoder_layers)]
+        self.norm = LayerNorm(dtype=self.dtype) if c.norm == "pre" else None
+        self.logits = OutputLayer(c) if c.tied_embeddings == "none" else None
+        if c.tied_embeddings != "none":
+            zeros = nn.initializers.zeros_init()
+            self.logits_bias = self.param("logits_bias", zeros, (c.tgt_vocab_size,))
 
     def __call__(
         self,
@@ -178,29 +209,26 @@ class Decoder(nn.Module):
         masks: Masks,
         *,
         deterministic: bool,
-    ) -> Float[Array, "B T V"]:
-        """Teacher forcing: the logits of every position at once."""
+    ) -> Float[Array, "B T D"]:
+        """Teacher forcing: what the output layer reads, every position at once."""
         for layer, memory_kv in zip(
             self.layers, self.project_memory(memory), strict=True
         ):
-            read_target = layer.read_whole(masks.decoder)
+            read_target = layer.read_whole(masks.decoder, deterministic=deterministic)
             y = layer(
                 y, read_target, memory_kv, masks.cross, deterministic=deterministic
             )
-        return self.read_out(y)
+        return y if self.norm is None else self.norm(y)
 
     def project_memory(self, memory: Float[Array, "B S D"]) -> tuple[KV, ...]:
         """The encoder's keys and values for each layer: once a sentence."""
         return tuple(layer.cross_attn.project_kv(memory) for layer in self.layers)
 
-    def read_out(self, y: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
-        """The logits of the last layer's output."""
-        return self.logits(y if self.norm is None else self.norm(y))
-
     def step(
         self, y: Float[Array, "B 1 D"], position: Int[Array, ""], cache: DecodeCache
-    ) -> tuple[Float[Array, "B V"], DecodeCache]:
-        """One position with a cache: its logits, and the cache with it filled in."""
+    ) -> tuple[Float[Array, "B D"], DecodeCache]:
+        """One position with a cache: what the output layer reads of it, and the cache
+        with it filled in."""
         length = cache.self_kv[0].k.shape[2]
         mask = causal_row(position, length)
         filled: list[KV] = []
@@ -210,27 +238,53 @@ class Decoder(nn.Module):
 
             def read_cache(y: jax.Array, layer=layer, kv=kv) -> jax.Array:
                 filled.append(kv.write(layer.self_attn.project_kv(y), position))
-                return layer.self_attn.attend(y, filled[-1], mask)
+                return layer.self_attn.attend(y, filled[-1], mask, deterministic=True)
 
             y = layer(y, read_cache, memory_kv, cache.memory_mask, deterministic=True)
-        return self.read_out(y)[:, 0], cache.replace(self_kv=tuple(filled))
+        y = y if self.norm is None else self.norm(y)
+        return y[:, 0], cache.replace(self_kv=tuple(filled))
+
+
+class OutputLayer(nn.Module):
+    """The kernel and bias of logits = hidden @ kernel + bias."""
+
+    cfg: ModelConfig
+
+    def setup(self) -> None:
+        shape = (self.cfg.d_model, self.cfg.tgt_vocab_size)
+        self.kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        self.bias = self.param("bias", nn.initializers.zeros_init(), shape[1:])
 
 
 class Transformer(nn.Module):
     """Embeddings with sinusoidal positions, an encoder and a decoder.
 
-    Embeddings start as N(0, 1), as torch starts them, so that they stand beside the
-    positions, whose elements are up to 1, without a scale.
+    Embeddings of their own start as N(0, 1), as torch starts them, so that they stand
+    beside the positions, whose elements are up to 1, without a scale. One that is also
+    the output layer starts as N(0, 1/D) and is multiplied by sqrt(D) where it is read
+    (Vaswani et al. 2017, section 3.4; Press and Wolf 2017).
+
+    dtype: of the matrix products; parameters, norms, softmax and loss are float32.
     """
 
     cfg: ModelConfig
+    dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
         c = self.cfg
-        normal = nn.initializers.normal(1.0)
-        self.src_embed = nn.Embed(c.src_vocab_size, c.d_model, embedding_init=normal)
-        self.tgt_embed = nn.Embed(c.tgt_vocab_size, c.d_model, embedding_init=normal)
-        self.encoder, self.decoder = Encoder(c), Decoder(c)
+        own = nn.initializers.normal(1.0)
+        tied = nn.initializers.normal(c.d_model**-0.5)
+
+        def table(size: int, init: nn.initializers.Initializer) -> nn.Embed:
+            return nn.Embed(size, c.d_model, embedding_init=init)
+
+        if c.tied_embeddings == "all":
+            self.embed = table(c.tgt_vocab_size, tied)
+        else:
+            self.src_embed = table(c.src_vocab_size, own)
+            is_tied = c.tied_embeddings == "target"
+            self.tgt_embed = table(c.tgt_vocab_size, tied if is_tied else own)
+        self.encoder, self.decoder = Encoder(c, self.dtype), Decoder(c, self.dtype)
         self.dropout = Dropout(c.dropout_rate)
         self.positions = sinusoids(c.max_length, c.d_model)  # [L, D]
 
@@ -243,10 +297,48 @@ class Transformer(nn.Module):
         deterministic: bool = True,
     ) -> Float[Array, "B T V"]:
         """Teacher forcing: the logits of every target position."""
+        return self.read_out(
+            self.hidden(src_ids, tgt_in_ids, masks, deterministic=deterministic)
+        )
+
+    def hidden(
+        self,
+        src_ids: Int[AnyArray, "B S"],
+        tgt_in_ids: Int[AnyArray, "B T"],
+        masks: Masks,
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "B T D"]:
+        """Teacher forcing up to the output layer, which the loss applies in pieces."""
         memory = self.encode(src_ids, masks.encoder, deterministic=deterministic)
-        y = self.tgt_embed(tgt_in_ids) + self.positions[None, : tgt_in_ids.shape[1]]
-        y = self.dropout(y, deterministic=deterministic)
+        y = self.embed_tgt(tgt_in_ids) + self.positions[None, : tgt_in_ids.shape[1]]
+        y = self.dropout(y.astype(self.dtype), deterministic=deterministic)
         return self.decoder(y, memory, masks, deterministic=deterministic)
+
+    def embed_src(self, ids: Int[AnyArray, "..."]) -> Float[Array, "... D"]:
+        """The source's embeddings."""
+        if self.cfg.tied_embeddings == "all":
+            return self.embed(ids) * np.float32(np.sqrt(self.cfg.d_model))
+        return self.src_embed(ids)
+
+    def embed_tgt(self, ids: Int[AnyArray, "..."]) -> Float[Array, "... D"]:
+        """The target's embeddings."""
+        if self.cfg.tied_embeddings == "none":
+            return self.tgt_embed(ids)
+        table = self.embed if self.cfg.tied_embeddings == "all" else self.tgt_embed
+        return table(ids) * np.float32(np.sqrt(self.cfg.d_model))
+
+    def read_out(self, hidden: Float[Array, "... D"]) -> Float[Array, "... V"]:
+        """The logits of what the decoder made."""
+        if self.cfg.tied_embeddings == "none":
+            kernel, bias = self.decoder.logits.kernel, self.decoder.logits.bias
+        else:
+            table = self.embed if self.cfg.tied_embeddings == "all" else self.tgt_embed
+            kernel, bias = table.embedding.T, self.decoder.logits_bias
+        logits = jnp.dot(hidden, kernel.astype(hidden.dtype))
+        return logits.astype(jnp.float32) + bias.reshape(
+            (1,) * (hidden.ndim - 1) + (-1,)
+        )
 
     def encode(
         self,
@@ -256,8 +348,8 @@ class Transformer(nn.Module):
         deterministic: bool = True,
     ) -> Float[Array, "B S D"]:
         """The memory: what the encoder makes of a source."""
-        x = self.src_embed(src_ids) + self.positions[None, : src_ids.shape[1]]
-        x = self.dropout(x, deterministic=deterministic)
+        x = self.embed_src(src_ids) + self.positions[None, : src_ids.shape[1]]
+        x = self.dropout(x.astype(self.dtype), deterministic=deterministic)
         return self.encoder(x, mask, deterministic=deterministic)
 
     def start_cache(
@@ -287,9 +379,19 @@ class Transformer(nn.Module):
         cache: DecodeCache,
     ) -> tuple[Float[Array, "B V"], DecodeCache]:
         """The logits after one more token, and the cache with that token in it."""
-        y = self.tgt_embed(token_ids)[:, None]  # [B, 1, D]
+        y = self.embed_tgt(token_ids)[:, None]  # [B, 1, D]
         y = y + jnp.asarray(self.positions)[position][None, None]
-        return self.decoder.step(y, position, cache)
+        hidden, cache = self.decoder.step(y.astype(self.dtype), position, cache)
+        return self.read_out(hidden), cache
+
+
+def output_layer(params: dict, cfg: ModelConfig) -> tuple[jax.Array, jax.Array]:
+    """(kernel [D, V], bias [V]) of the output layer, tied or its own."""
+    if cfg.tied_embeddings == "none":
+        layer = params["decoder"]["logits"]
+        return layer["kernel"], layer["bias"]
+    table = "embed" if cfg.tied_embeddings == "all" else "tgt_embed"
+    return params[table]["embedding"].T, params["decoder"]["logits_bias"]
 
 
 def count_parameters(params: dict) -> int:
@@ -297,10 +399,16 @@ def count_parameters(params: dict) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def make_model(cfg: ModelConfig, *, src_vocab_size: int, tgt_vocab_size: int):
+def make_model(
+    cfg: ModelConfig,
+    *,
+    src_vocab_size: int,
+    tgt_vocab_size: int,
+    dtype: Dtype = jnp.float32,
+) -> Transformer:
     """The model of a config whose vocabulary sizes are known by now."""
     sizes = {"src_vocab_size": src_vocab_size, "tgt_vocab_size": tgt_vocab_size}
-    return Transformer(dataclasses.replace(cfg, **sizes))
+    return Transformer(dataclasses.replace(cfg, **sizes), dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)

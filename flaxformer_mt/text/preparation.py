@@ -7,6 +7,7 @@ lie in files without a name, which are gone when the process is, however it ends
 """
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import os
@@ -39,7 +40,13 @@ from flaxformer_mt.text.encoded import EncodedPairs, EncodedSide
 from flaxformer_mt.text.filters import PairFilter, Tally
 from flaxformer_mt.text.lines import read_lines
 from flaxformer_mt.text.normalize import Normalizer, choose_rule
-from flaxformer_mt.text.prepared import Prepared, TextPair, column_file
+from flaxformer_mt.text.prepared import (
+    SRC_TOKENIZER,
+    TGT_TOKENIZER,
+    Prepared,
+    TextPair,
+    column_file,
+)
 from flaxformer_mt.text.scripts import side_scripts
 from flaxformer_mt.text.sources import parse_source
 from flaxformer_mt.text.split import (
@@ -57,7 +64,11 @@ from flaxformer_mt.text.subwords import (
     TooManyPieces,
     train_sentencepiece,
 )
-from flaxformer_mt.text.tokenizer import CharacterTokenizer, Tokenizer
+from flaxformer_mt.text.tokenizer import (
+    CharacterTokenizer,
+    Tokenizer,
+    load_tokenizer,
+)
 from flaxformer_mt.text.vocabulary import (
     Specials,
     Vocabulary,
@@ -130,12 +141,48 @@ def prepare(
         return preparation.run()
 
 
+def token_kind(tokenizer: Tokenizer) -> str:
+    """What data.tokenizer calls a tokenizer of this kind."""
+    is_pieces = isinstance(tokenizer, SentencePieceTokenizer)
+    return tokenizer.algorithm if is_pieces else tokenizer.kind
+
+
+def given_tokenizers(data: DataConfig) -> tuple[Tokenizer, Tokenizer] | None:
+    """The tokenizers of the run that data.tokenizers names; None where it names none.
+
+    Raises:
+      InputError: they are missing or damaged, or not of the kind that is asked for.
+    """
+    if not data.tokenizers:
+        return None
+    folder = Path(data.tokenizers).expanduser()
+    src, tgt = (
+        load_tokenizer(folder / name) for name in (SRC_TOKENIZER, TGT_TOKENIZER)
+    )
+    kind = token_kind(src)
+    if data.tokenizer not in (kind, DataConfig.tokenizer):
+        raise InputError(
+            f"data.tokenizer={data.tokenizer} was asked for, but the tokenizers of "
+            f"{folder} are of kind {kind}: leave out data.tokenizer or data.tokenizers."
+        )
+    if kind == "characters" and data.subword_sampling:
+        raise InputError(
+            "data.subword_sampling cuts words anew, but the tokenizers of "
+            f"{folder} are of characters, which have no words: leave it out."
+        )
+    return src, tgt
+
+
 class Preparation:
     """One corpus on its way; the stages are in the order of `run`."""
 
     def __init__(
         self, data: DataConfig, max_length: int, folder: Path | None, show: Show
     ) -> None:
+        self.given = given_tokenizers(data)
+        if self.given:  # from here on its kind is known
+            kind = token_kind(self.given[0])
+            data = dataclasses.replace(data, tokenizer=kind)
         self.data, self.max_length = data, max_length
         self.folder, self.show = folder, show
         self.corpora = corpora_of(data)
@@ -266,8 +313,11 @@ class Preparation:
             head += itertools.islice(pairs, share)
         srcs, tgts = [p[0] for p in head], [p[1] for p in head]
         data = self.data
-        src = self._normalizer(data.src_normalize, srcs, data.src_lang)
-        tgt = self._normalizer(data.tgt_normalize, tgts, data.tgt_lang)
+        if self.given:
+            src, tgt = (tokenizer.normalizer for tokenizer in self.given)
+        else:
+            src = self._normalizer(data.src_normalize, srcs, data.src_lang)
+            tgt = self._normalizer(data.tgt_normalize, tgts, data.tgt_lang)
         self.normalizers = src, tgt
         self.notes.append(f"normalisation: source {src.rule}, target {tgt.rule}")
         self.scripts = side_scripts(map(src, srcs)), side_scripts(map(tgt, tgts))
@@ -281,6 +331,9 @@ class Preparation:
 
     def _given_vocabularies(self) -> tuple[Vocabulary | None, Vocabulary | None]:
         """The vocabularies that the person brought, None where there is none."""
+        if self.given:
+            src, tgt = (tokenizer.vocabulary for tokenizer in self.given)
+            return src, tgt
         src, tgt = (
             read_character_vocabulary(path, self.specials) if path else None
             for path in (self.data.src_vocab, self.data.tgt_vocab)
@@ -402,8 +455,14 @@ class Preparation:
         return counts
 
     def learn_tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
-        """A tokenizer for each side, from the training pairs."""
+        """A tokenizer for each side, from the training pairs where none are given."""
         data = self.data
+        if self.given:
+            sizes = " and ".join(f"{len(t.vocabulary):,}" for t in self.given)
+            self.notes.append(
+                f"tokens: those of {data.tokenizers} ({data.tokenizer}, {sizes})"
+            )
+            return self.given
         if data.tokenizer == "characters":
             src, tgt = (
                 CharacterTokenizer(
@@ -575,14 +634,20 @@ class Preparation:
         )
 
     def _note_unknown(self) -> None:
-        """Warns where held-out text is not covered by what was learned."""
+        """Warns where text is not covered by the tokens: held-out text alone where they
+        were learned from all other."""
+        first, whose, lacking = (
+            (TRAIN, "", "that the given tokenizers lack")
+            if self.given
+            else (VALIDATION, " of validation and test", "that no training pair has")
+        )
         for side, name in enumerate(("source", "target")):
-            tokens, in_bytes, unknown = self.fallback[VALIDATION:, side].sum(axis=0)
+            tokens, in_bytes, unknown = self.fallback[first:, side].sum(axis=0)
             share = (in_bytes + unknown) / max(tokens, 1)
             if share > HIGH_UNKNOWN_SHARE:
                 self.notes.append(
-                    f"warning: {share:.2%} of the {name} tokens of validation and test "
-                    "are of characters that no training pair has"
+                    f"warning: {share:.2%} of the {name} tokens{whose} are of "
+                    f"characters {lacking}"
                 )
 
 

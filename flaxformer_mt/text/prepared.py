@@ -70,6 +70,27 @@ class Prepared:
         """[N, 2], tokens a side with one special, of training and validation."""
         return np.concatenate([self.train.lengths, self.validation.lengths])
 
+    def check_ids(self) -> None:
+        """Raises InputError for an id that its vocabulary does not have: a device would
+        read another row in its place, without a word."""
+        for part, pairs in (("train", self.train), ("validation", self.validation)):
+            for name, side, tokenizer in (
+                ("source", pairs.src, self.src_tokenizer),
+                ("target", pairs.tgt, self.tgt_tokenizer),
+            ):
+                size = len(tokenizer.vocabulary)
+                ids = np.asarray(side.ids)
+                if not len(ids) or (ids.min() >= 0 and ids.max() < size):
+                    continue
+                first = int(np.flatnonzero((ids < 0) | (ids >= size))[0])
+                pair = int(np.searchsorted(np.cumsum(side.lengths), first, "right"))
+                raise InputError(
+                    f"the {name} of pair {pair + 1:,} of {part} (line "
+                    f"{int(pairs.lines[pair]):,}) has the token {int(ids[first])}, but "
+                    f"the vocabulary has {size:,} tokens, from 0: prepare the corpus "
+                    "again."
+                )
+
     def place(self, i: int) -> str:
         """Where the training pair i was read, as "line 12"."""
         line = f"line {int(self.train.lines[i]):,}"

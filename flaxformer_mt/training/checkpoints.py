@@ -22,7 +22,8 @@ import logging
 import math
 import operator
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,12 +40,46 @@ from flaxformer_mt.training.storage import Folder, Place
 _log = logging.getLogger(__name__)
 # Orbax logs each of its moves, and the traceback of every error that it raises anyway.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+# And asyncio logs an array that could not be written after the first that could not.
+logging.getLogger("asyncio").addFilter(
+    lambda record: "OCDBT database" not in record.getMessage()
+)
+
+
+def _silence_orphans() -> None:
+    """Keeps to one sentence what is said of a disk that fills up while arrays are
+    written, or of a step that is dropped while it is read.
+
+    TensorStore handles all arrays at once. At the first that fails, Orbax raises and
+    closes its event loop; the others then report to that loop, past anyone who could
+    catch it, with a traceback each.
+    """
+    show = sys.unraisablehook
+    if getattr(show, "knows_orphans", False):
+        return
+
+    def show_others(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        orphan = isinstance(error, RuntimeError) and unraisable.object is None
+        if not (orphan and str(error) == "Event loop is closed"):
+            show(unraisable)
+
+    show_others.knows_orphans = True
+    sys.unraisablehook = show_others
 
 
 class Loaded(NamedTuple):
     """What a translation needs."""
 
     params: dict[str, Any]  # nested dicts of NumPy arrays
+    record: dict[str, Any]
+    step: int
+
+
+class LoadedArrays(NamedTuple):
+    """All that a step holds, as it is stored."""
+
+    arrays: dict[str, Arrays]  # "params", "training" -> name -> array
     record: dict[str, Any]
     step: int
 
@@ -68,6 +103,7 @@ class CheckpointStore:
     finite loss (the earliest, if several have it). While the latest is also the best,
     the second is the one before it: there is always a step to fall back on. "Latest"
     is the step saved last, even if the run had gone back and its number is smaller.
+    More may be kept beside them, to average (see average.py).
     """
 
     def __init__(
@@ -76,6 +112,8 @@ class CheckpointStore:
         *,
         guarded_files: Sequence[str] = (),
         note: Note = _log.warning,
+        keep_last: int = 0,
+        keep_best: int = 0,
     ):
         """Returns a store that is not open yet.
 
@@ -83,7 +121,18 @@ class CheckpointStore:
           guarded_files: paths inside run_folder without which the parameters mean
             nothing, such as vocabularies. No step loads after one has changed.
           note: is told, in one sentence, of a damaged step that was passed over.
+          keep_last, keep_best: how many steps with a finite loss are kept besides,
+            the last ones and the best ones; the two that are kept anyway count.
+
+        Raises:
+          InputError: one of these numbers is below 0.
         """
+        if min(keep_last, keep_best) < 0:
+            raise InputError(
+                f"keep_last and keep_best must be 0 or more; got {keep_last} and "
+                f"{keep_best}."
+            )
+        self._keep_last, self._keep_best = keep_last, keep_best
         self._place = Place.of(run_folder)
         self._guarded = {Path(name).as_posix(): "" for name in guarded_files}
         self._note = note
@@ -148,6 +197,8 @@ class CheckpointStore:
         manifest = self._draft(step, arrays, record, loss)
         try:
             storage.discard(self._place, manifest.step)  # saved again, it is replaced
+            # Before Orbax: it would fill the disk for everyone else.
+            storage.check_room(self._place.steps, _num_bytes(arrays))
             self._write(manifest, arrays)
         except Exception as error:  # Orbax has a ValueError for a full disk
             with contextlib.suppress(OSError):
@@ -245,27 +296,51 @@ class CheckpointStore:
                     storage.discard(self._place, step)
 
     def _steps_to_keep(self, newest: int) -> set[int]:
-        """Returns the newest step and the best, or the one before if they are one.
+        """Returns the newest step and the best, or the one before if they are one, and
+        what was asked for besides.
 
         An older step has to be whole: a damaged best would otherwise be kept for ever
         in the place of one that loads.
         """
         readable = manifests.parse(manifests.manifest_texts(self._place))[0].values()
+        whole = {newest: True}
+
+        def first_whole(which: Which, among: Iterable[Manifest], count: int) -> set:
+            steps = set()
+            for manifest in manifests.in_order(among, which):
+                if len(steps) == count:
+                    break
+                if manifest.step not in whole:
+                    whole[manifest.step] = self._is_whole(manifest)
+                if whole[manifest.step]:
+                    steps.add(manifest.step)
+            return steps
+
         best_is_newest = manifests.in_order(readable, "best")[0].step == newest
-        which: Which = "latest" if best_is_newest else "best"
-        for manifest in manifests.in_order(readable, which):
-            if manifest.step != newest:
-                with contextlib.suppress(Damaged):
-                    manifests.verify(self._place, manifest, manifest.arrays)
-                    return {newest, manifest.step}
-        return {newest}
+        older = [m for m in readable if m.step != newest]
+        rated = [m for m in readable if m.loss is not None]
+        return {newest}.union(
+            first_whole("latest" if best_is_newest else "best", older, 1),
+            first_whole("latest", rated, self._keep_last),
+            first_whole("best", rated, self._keep_best),
+        )
+
+    def _is_whole(self, manifest: Manifest) -> bool:
+        try:
+            manifests.verify(self._place, manifest, manifest.arrays)
+        except Damaged:
+            return False
+        return True
+
+
+def _num_bytes(arrays: Mapping[str, Arrays]) -> int:
+    return sum(x.nbytes for named in arrays.values() for x in named.values())
 
 
 def _not_saved(step: int, error: Exception, arrays: Mapping[str, Arrays]) -> str:
-    num_bytes = sum(x.nbytes for named in arrays.values() for x in named.values())
     return (
         f"step {step} was not saved: {storage.reason(error)} (needs about "
-        f"{math.ceil(num_bytes / 1e6)} MB); earlier checkpoints are intact."
+        f"{math.ceil(_num_bytes(arrays) / 1e6)} MB); earlier checkpoints are intact."
     )
 
 
@@ -289,6 +364,23 @@ def load_params(
     return Loaded(named_arrays.nest(params), manifest.record, manifest.step)
 
 
+def load_arrays(
+    run_folder: Folder, which: Which = "latest", *, note: Note = _log.warning
+) -> LoadedArrays:
+    """Returns every array of a step, the optimizer's too, by name; see load_params.
+
+    For comparing runs bit by bit: a training resumes with CheckpointStore.restore.
+    """
+    place = Place.of(run_folder)
+
+    def read(manifest: Manifest) -> LoadedArrays:
+        manifests.verify(place, manifest, manifest.arrays)
+        arrays = {item: _read_arrays(place, manifest, item) for item in manifest.arrays}
+        return LoadedArrays(arrays, manifest.record, manifest.step)
+
+    return manifests.first_good(place, which, read, note)
+
+
 def saved_steps(run_folder: Folder) -> list[int]:
     """Returns the acknowledged steps, damaged or not, in rising order.
 
@@ -296,6 +388,19 @@ def saved_steps(run_folder: Folder) -> list[int]:
       StorageError: the folder is there and cannot be read.
     """
     return sorted(manifests.manifest_texts(Place.of(run_folder)))
+
+
+def rated_steps(run_folder: Folder, which: Which) -> list[int]:
+    """Returns the steps that have a finite loss, the "latest" or the "best" first.
+
+    Damaged ones are among them, unless it is their manifest that cannot be read.
+
+    Raises:
+      StorageError: the folder is there and cannot be read.
+    """
+    readable = manifests.parse(manifests.manifest_texts(Place.of(run_folder)))[0]
+    rated = [m for m in readable.values() if m.loss is not None]
+    return [manifest.step for manifest in manifests.in_order(rated, which)]
 
 
 def export(
@@ -316,21 +421,54 @@ def export(
       InputError: there is no such run or step, or the target holds a checkpoint.
       StorageError: nothing undamaged to publish, or the target cannot be written.
     """
+    refuse_taken(target_folder)
+    manifest, params = _load(Place.of(run_folder), which, note)
+    publish(
+        *(run_folder, target_folder, named_arrays.nest(params)),
+        record=manifest.record if record is None else record,
+        guarded_files=tuple(manifest.guarded),
+        step=manifest.step,
+        loss=manifest.loss,
+    )
+    return manifest.step
+
+
+def refuse_taken(target_folder: Folder) -> None:
+    """Raises InputError if a model cannot be put there, for there is one already."""
+    if saved_steps(target_folder):
+        path = Place.of(target_folder).run
+        raise InputError(f"{path} already holds a checkpoint: choose another.")
+
+
+def publish(
+    run_folder: Folder,
+    target_folder: Folder,
+    params: Any,
+    *,
+    record: Mapping[str, Any],
+    guarded_files: Sequence[str],
+    step: int,
+    loss: float | None,
+) -> None:
+    """Returns once the target is a run folder to translate with, not to resume from.
+
+    Args:
+      run_folder: where guarded_files are copied from.
+
+    Raises:
+      InputError: the target holds a checkpoint.
+      DivergedError: a parameter is not finite.
+      StorageError: the target cannot be written.
+    """
+    refuse_taken(target_folder)
     source, target = Place.of(run_folder), Place.of(target_folder)
-    if saved_steps(target.run):
-        raise InputError(f"{target.run} already holds a checkpoint: choose another.")
-    manifest, params = _load(source, which, note)
     with storage.one_sentence(f"cannot write to {target.run}"):
-        for name in manifest.guarded:
+        for name in guarded_files:
             (target.run / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.run / name, target.run / name)
-    with CheckpointStore(target.run, guarded_files=tuple(manifest.guarded)) as store:
-        record = manifest.record if record is None else record
-        store.save(
-            manifest.step, named_arrays.nest(params), None, record, loss=manifest.loss
-        )
+    with CheckpointStore(target.run, guarded_files=guarded_files) as store:
+        store.save(step, params, None, record, loss=loss)
     (target.checkpoints / "lock").unlink(missing_ok=True)  # not for publication
-    return manifest.step
 
 
 def _load(place: Place, which: Which, note: Note) -> tuple[Manifest, Arrays]:
@@ -346,6 +484,7 @@ def _load(place: Place, which: Which, note: Note) -> tuple[Manifest, Arrays]:
 
 def _orbax_manager(steps: Path) -> ocp.CheckpointManager:
     """Returns a manager that only writes: what to keep and to delete is ours."""
+    _silence_orphans()
     options = ocp.CheckpointManagerOptions(
         step_prefix="step",
         step_format_fixed_length=9,
@@ -367,6 +506,7 @@ def _only_this_process() -> ocp.options.MultiprocessingOptions:
 
 def _read_arrays(place: Place, manifest: Manifest, item: str) -> Arrays:
     """Returns the arrays of a verified item, on no device."""
+    _silence_orphans()
     spec = manifest.arrays[item]
     as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in spec}
     mine = {"multiprocessing_options": _only_this_process()}

@@ -1,6 +1,7 @@
 """The learning rate's schedule and the optax chain."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +26,12 @@ def make_schedule(cfg: TrainConfig, *, num_steps: int | None) -> optax.Schedule:
     warmup = min(cfg.warmup_steps, num_steps // 4 if num_steps else cfg.warmup_steps)
     if name == "constant":
         after = optax.constant_schedule(peak)
-    elif name == "cosine":
-        steps = (num_steps or 10**9) - warmup
-        after = optax.cosine_decay_schedule(peak, max(steps, 1), alpha=FINAL_SHARE)
+    elif name in ("cosine", "linear"):
+        steps = max((num_steps or 10**9) - warmup, 1)
+        if name == "linear":
+            after = optax.linear_schedule(peak, 0.0, steps)
+        else:
+            after = optax.cosine_decay_schedule(peak, steps, alpha=FINAL_SHARE)
     else:
         offset = max(warmup, 1)
 
@@ -43,6 +47,24 @@ def make_schedule(cfg: TrainConfig, *, num_steps: int | None) -> optax.Schedule:
 def make_optimizer(
     cfg: TrainConfig, *, num_steps: int | None
 ) -> optax.GradientTransformation:
-    """Adam (Kingma and Ba 2015) under the config's schedule."""
+    """Adam (Kingma and Ba 2015) or, with weight decay, AdamW (Loshchilov and Hutter
+    2019) under the config's schedule, gradients clipped by their global norm (Pascanu
+    et al. 2013) where that is asked for.
+
+    Biases and the scales of norms do not decay: they are no matrices.
+    """
     schedule = make_schedule(cfg, num_steps=num_steps)
-    return optax.adam(schedule, b1=cfg.adam_b1, b2=cfg.adam_b2, eps=1e-9)
+    moments = {"b1": cfg.adam_b1, "b2": cfg.adam_b2, "eps": 1e-9}
+    if cfg.weight_decay:
+        adam = optax.adamw(
+            schedule, **moments, weight_decay=cfg.weight_decay, mask=_matrices
+        )
+    else:
+        adam = optax.adam(schedule, **moments)
+    if not cfg.clip_norm:
+        return adam
+    return optax.chain(optax.clip_by_global_norm(cfg.clip_norm), adam)
+
+
+def _matrices(params: Any) -> Any:
+    return jax.tree.map(lambda x: x.ndim > 1, params)

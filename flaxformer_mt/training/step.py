@@ -1,5 +1,6 @@
 """The pure, jitted training step: state in, state out."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -9,9 +10,10 @@ import optax
 from flax import struct
 
 from flaxformer_mt.model.masks import make_masks
-from flaxformer_mt.model.transformer import Transformer, init_params
+from flaxformer_mt.model.transformer import Transformer, init_params, output_layer
 from flaxformer_mt.text.batching import Batch
-from flaxformer_mt.training.loss import Totals, cross_entropy
+from flaxformer_mt.training.devices import stay_whole
+from flaxformer_mt.training.loss import Totals, output_loss
 
 
 @struct.dataclass
@@ -28,64 +30,74 @@ class Skipped:
 class TrainState:
     """All that a training step reads and writes."""
 
-    step: jax.Array  # [] int32, batches seen, skipped ones included
+    step: jax.Array  # [] int32, updates done, skipped ones included
     params: Any
     opt_state: optax.OptState
     skipped: Skipped
+    ema: Any = None  # moving average of the parameters, where one is kept
+
+    @property
+    def best_params(self) -> Any:
+        """The parameters to validate, save and translate with."""
+        return self.params if self.ema is None else self.ema
 
 
 def init_state(
-    model: Transformer, tx: optax.GradientTransformation, key: jax.Array
+    model: Transformer,
+    tx: optax.GradientTransformation,
+    key: jax.Array,
+    *,
+    keep_ema: bool = False,
 ) -> TrainState:
     """The state before the first step."""
-    params = init_params(model, key)
+    return state_of(init_params(model, key), tx, keep_ema=keep_ema)
+
+
+def state_of(
+    params: Any, tx: optax.GradientTransformation, *, keep_ema: bool = False
+) -> TrainState:
+    """The state before the first step, from given parameters."""
     # One array a counter: a donated buffer may not appear twice.
     none = Skipped(*(jnp.zeros((), jnp.int32) for _ in range(3)), jnp.zeros(()))
-    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), none)
+    ema = jax.tree.map(jnp.copy, params) if keep_ema else None
+    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), none, ema)
 
 
-@partial(
-    jax.jit,
-    static_argnames=("model", "tx", "label_smoothing"),
-    donate_argnames="state",
-)
-def train_step(
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """What an update is, beside model and optimizer; hashable, so that a step is
+    compiled for it."""
+
+    label_smoothing: float = 0.0  # share of the target spread over the vocabulary
+    accumulate: int = 1  # parts of a batch that are computed one after another
+    ema: float = 0.0  # decay of the parameters' moving average; 0 keeps none
+    num_shards: int = 1  # devices that a batch's rows lie on
+
+
+PLAIN = StepOptions()
+
+
+def update(
     state: TrainState,
     batch: Batch,
     key: jax.Array,
     *,
     model: Transformer,
     tx: optax.GradientTransformation,
-    label_smoothing: float = 0.0,
+    options: StepOptions = PLAIN,
 ) -> tuple[TrainState, Totals]:
-    """The state after one batch, and the batch's loss as sums.
+    """The state after one batch, and the batch's loss as sums; `train_step` is this,
+    jitted.
 
     The same inputs give the same outputs: dropout's key is derived from `key` and the
     step. Where the gradient is not finite (or no token is real) parameters and
     optimizer stay as they are; a non-finite batch is counted in `state.skipped` and
     left out of the loss.
     """
-    masks = make_masks(batch.src_mask, batch.tgt_mask)
-    dropout_key = jax.random.fold_in(key, state.step)
-
-    def loss_fn(params: Any) -> tuple[jax.Array, Totals]:
-        logits = model.apply(
-            {"params": params},
-            batch.src_ids,
-            batch.tgt_in_ids,
-            masks,
-            deterministic=False,
-            rngs={"dropout": dropout_key},
-        )
-        smoothed = cross_entropy(
-            logits, batch.label_ids, batch.tgt_mask, label_smoothing=label_smoothing
-        )
-        plain = smoothed
-        if label_smoothing:
-            plain = cross_entropy(logits, batch.label_ids, batch.tgt_mask)
-        return smoothed.mean_loss(), plain
-
-    (_, totals), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    key = jax.random.fold_in(key, state.step)
+    grads, totals = _sum_gradients(state.params, batch, key, model, options)
+    # Sums are divided once: parts with fewer tokens count for less.
+    grads = jax.tree.map(lambda g: g / jnp.maximum(totals.num_tokens, 1), grads)
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm) & jnp.isfinite(totals.nats)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -103,18 +115,115 @@ def train_step(
         last_step=jnp.where(finite, seen.last_step, step),
         last_norm=jnp.where(finite, seen.last_norm, norm),
     )
+    params = keep(use, params, state.params)
+    before = state
     state = TrainState(
         step=step,
-        params=keep(use, params, state.params),
+        params=params,
         opt_state=keep(use, opt_state, state.opt_state),
         skipped=skipped,
+        ema=_moving_average(state.ema, params, step, options.ema),
     )
-    return state, keep(finite, totals, jax.tree.map(jnp.zeros_like, totals))
+    totals = keep(finite, totals, jax.tree.map(jnp.zeros_like, totals))
+    return stay_whole((state, totals), like=before)
 
 
-@partial(jax.jit, static_argnames="model")
-def eval_step(params: Any, batch: Batch, *, model: Transformer) -> Totals:
-    """A batch's loss as sums, without dropout or smoothing."""
+STATIC = ("model", "tx", "options")
+train_step = jax.jit(update, static_argnames=STATIC, donate_argnames="state")
+# For a CPU whose cores are each a device: none of them waits for others' threads.
+BY_CORE = {"xla_cpu_multi_thread_eigen": False}
+train_step_by_core = jax.jit(
+    update,
+    static_argnames=STATIC,
+    donate_argnames="state",
+    compiler_options=BY_CORE,
+)
+
+
+def compile_step(*arguments: Any, by_core: bool, **static: Any) -> jax.stages.Compiled:
+    """The program of a step, which a call with such arguments then runs; arrays may be
+    ShapeDtypeStructs."""
+    step = train_step_by_core if by_core else train_step
+    return step.lower(*arguments, **static).compile()
+
+
+def _sum_gradients(
+    params: Any, batch: Batch, key: jax.Array, model: Transformer, options: StepOptions
+) -> tuple[Any, Totals]:
+    """(gradient of the batch's smoothed nats, its Totals), a part after another."""
+    gradient = jax.grad(_smoothed_nats, has_aux=True)
+    if options.accumulate == 1:
+        return gradient(params, batch, key, model, options)
+    parts = jax.tree.map(partial(_in_parts, options=options), batch)
+
+    def add(sums: tuple[Any, Totals], part: tuple) -> tuple[tuple[Any, Totals], None]:
+        number, rows = part
+        part_key = jax.random.fold_in(key, number)
+        new = gradient(params, rows, part_key, model, options)
+        return jax.tree.map(jnp.add, sums, new), None
+
+    zeros = jax.tree.map(jnp.zeros_like, params), Totals(jnp.zeros(()), jnp.zeros(()))
+    sums, _ = jax.lax.scan(add, zeros, (jnp.arange(options.accumulate), parts))
+    return sums
+
+
+def _in_parts(rows: jax.Array, options: StepOptions) -> jax.Array:
+    """[A, B / A, ...]: every A-th row, so that each part has rows of every device, and
+    the same rows however many devices there are."""
+    parts = jnp.reshape(rows, (-1, options.accumulate, *rows.shape[1:]))
+    return jnp.swapaxes(parts, 0, 1)
+
+
+def _smoothed_nats(
+    params: Any, batch: Batch, key: jax.Array, model: Transformer, options: StepOptions
+) -> tuple[jax.Array, Totals]:
+    """(what is learned from, what is told)"""
+    hidden = model.apply(
+        {"params": params},
+        batch.src_ids,
+        batch.tgt_in_ids,
+        make_masks(batch.src_mask, batch.tgt_mask),
+        deterministic=False,
+        rngs={"dropout": key},
+        method="hidden",
+    )
+    return output_loss(
+        hidden,
+        *output_layer(params, model.cfg),
+        *(jnp.asarray(batch.label_ids), jnp.asarray(batch.tgt_mask)),
+        options.label_smoothing,
+        options.num_shards,
+    )
+
+
+def _moving_average(ema: Any, params: Any, step: jax.Array, decay: float) -> Any:
+    """The average after a step: a true mean at first, so that the random start is soon
+    forgotten."""
+    if ema is None:
+        return None
+    decay = jnp.minimum(decay, (step - 1) / step)
+    return jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), ema, params)
+
+
+def validate(
+    params: Any, batch: Batch, *, model: Transformer, num_shards: int = 1
+) -> Totals:
+    """A batch's loss as sums, without dropout or smoothing; `eval_step` is this,
+    jitted."""
     masks = make_masks(batch.src_mask, batch.tgt_mask)
-    logits = model.apply({"params": params}, batch.src_ids, batch.tgt_in_ids, masks)
-    return cross_entropy(logits, batch.label_ids, batch.tgt_mask)
+    hidden = model.apply(
+        {"params": params}, batch.src_ids, batch.tgt_in_ids, masks, method="hidden"
+    )
+    _, totals = output_loss(
+        hidden,
+        *output_layer(params, model.cfg),
+        *(jnp.asarray(batch.label_ids), jnp.asarray(batch.tgt_mask)),
+        *(0.0, num_shards),
+    )
+    return totals
+
+
+eval_step = jax.jit(validate, static_argnames=("model", "num_shards"))
+eval_step_by_core = jax.jit(
+    validate, static_argnames=("model", "num_shards"), compiler_options=BY_CORE
+)

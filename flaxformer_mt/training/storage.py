@@ -144,6 +144,12 @@ def sweep(place: Place) -> None:
             discard(place, int(step[1]))
 
 
+def check_room(folder: Path, num_bytes: int) -> None:
+    """Raises the system's error for a full disk if there is no room for the bytes."""
+    if shutil.disk_usage(folder).free < num_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
 def sync_folder(folder: Path) -> None:
     """Returns once the names in the folder are on the disk."""
     if sys.platform == "win32":  # folders cannot be opened there

@@ -128,10 +128,10 @@ def test_the_contracts_notice_cross_attention_that_ignores_the_encoder(
     model, params = fresh
     attend = MultiHeadAttention.attend
 
-    def attend_to_itself(self, x, kv, mask):
+    def attend_to_itself(self, x, kv, mask, *, deterministic=True):
         if self.name == "cross_attn":
             kv, mask = self.project_kv(x), jnp.ones((1, 1, 1, x.shape[1]), bool)
-        return attend(self, x, kv, mask)
+        return attend(self, x, kv, mask, deterministic=deterministic)
 
     monkeypatch.setattr(MultiHeadAttention, "attend", attend_to_itself)
     strength = gradients(model, params, tiny_batch(), side="src", position=0)

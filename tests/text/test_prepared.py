@@ -12,6 +12,7 @@ from flaxformer_mt import starter
 from flaxformer_mt.config import DataConfig, FilterConfig
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.text.preparation import prepare
+from flaxformer_mt.text.prepared import SRC_TOKENIZER, TGT_TOKENIZER
 from flaxformer_mt.text.split import split_pairs
 from tests.conftest import ROOT
 
@@ -443,3 +444,90 @@ def test_the_pairs_that_the_tutorials_vocabularies_lack_are_counted():
     ]
     dropped = prepare(data, max_length=128).tally.dropped
     assert dropped["characters that the given vocabulary lacks"] == len(lacking) > 500
+
+
+# ---- tokenizers of another run ---------------------------------------------------
+
+
+@pytest.fixture(params=["characters", "bpe"])
+def other(request, tmp_path):
+    """(a folder with the tokenizers of another corpus, what that corpus became)."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    lines = [(f"Good {word}", f"{word[::-1]} tag") for word in ("day", "week", "year")]
+    prepared = corpus(
+        *(folder, lines * 4),
+        **{"tokenizer": request.param, "vocab_size": 300, "lowercase": True},
+        **{"src_normalize": "none", "pad": "[PAD]", "filter": EVERY_PAIR},
+    )
+    for name, tokenizer in (
+        (SRC_TOKENIZER, prepared.src_tokenizer),
+        (TGT_TOKENIZER, prepared.tgt_tokenizer),
+    ):
+        (folder / name).write_text(json.dumps(tokenizer.to_dict()), encoding="utf-8")
+    return folder, prepared
+
+
+EVERY_PAIR = FilterConfig(duplicates=False)
+NEW_LINES = [(f"Week  {i} ok", f"keew {i}") for i in range(20)]
+
+
+def test_given_tokenizers_are_used_as_they_are(tmp_path, other):
+    folder, theirs = other
+    all_train = {"validation_fraction": 0, "test_fraction": 0}
+    prepared = corpus(tmp_path, NEW_LINES, tokenizers=str(folder), **all_train)
+    for ours, given in (
+        (prepared.src_tokenizer, theirs.src_tokenizer),
+        (prepared.tgt_tokenizer, theirs.tgt_tokenizer),
+    ):
+        assert ours.to_dict() == given.to_dict()
+    # Lower case and two spaces: their normalisation, not that of this corpus.
+    found = texts(prepared.train, prepared.src_tokenizer, 0)
+    assert found and all(text.startswith("week  ") for text in found)
+    assert prepared.data.tokenizer == theirs.data.tokenizer
+    assert f"tokens: those of {folder}" in " ".join(prepared.notes)
+    assert (
+        "% of the source tokens are of characters that the given tokenizers lack"
+        in (" ".join(prepared.notes))
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"vocab_size": 50}, "data.vocab_size"),
+        ({"lowercase": True, "pad": "[P]"}, "data.lowercase, data.pad"),
+        ({"tokenizer": "bpe", "shared_vocab": True}, "data.shared_vocab"),
+        ({"src_vocab": "letters.json"}, "data.src_vocab"),
+    ],
+)
+def test_what_contradicts_given_tokenizers_is_named(options, named):
+    with pytest.raises(InputError, match=f"got {named} as well"):
+        DataConfig(tokenizers="weights/old", **options)
+
+
+def test_given_tokenizers_of_another_kind_or_none_at_all_are_refused(tmp_path, other):
+    folder, theirs = other
+    with pytest.raises(InputError, match=f"are of kind {theirs.data.tokenizer}"):
+        corpus(tmp_path, NEW_LINES, tokenizers=str(folder), tokenizer="unigram")
+    with pytest.raises(InputError, match="must hold its tokenizers"):
+        corpus(tmp_path, NEW_LINES, tokenizers=str(tmp_path / "none"))
+    sampling = {"tokenizers": str(folder), "subword_sampling": 0.1}
+    if theirs.data.tokenizer == "bpe":
+        assert corpus(tmp_path, NEW_LINES, **sampling).data.subword_sampling == 0.1
+    else:
+        with pytest.raises(InputError, match="which have no words"):
+            corpus(tmp_path, NEW_LINES, **sampling)
+
+
+def test_characters_that_given_tokenizers_cannot_spell_are_counted(tmp_path):
+    letters = tmp_path / "letters.json"
+    letters.write_text(json.dumps(list("abcd ")), encoding="utf-8")
+    own = {"src_vocab": str(letters), "tgt_vocab": str(letters)}
+    theirs = corpus(tmp_path, [("a b", "c d"), ("b", "d")], **own)
+    for name in (SRC_TOKENIZER, TGT_TOKENIZER):
+        text = json.dumps(theirs.src_tokenizer.to_dict())
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    prepared = corpus(tmp_path, [("a", "b"), ("x", "d")], tokenizers=str(tmp_path))
+    assert prepared.tally.kept == 1
+    assert sum(prepared.tally.dropped.values()) == 1

@@ -64,8 +64,8 @@ def save_big(store, step):
     store.save(step, {"noise": noise}, None, {}, loss=0.0)
 
 
-def save_all(run, *steps_and_losses):
-    with CheckpointStore(run) as store:
+def save_all(run, *steps_and_losses, **keep):
+    with CheckpointStore(run, **keep) as store:
         for step, loss in steps_and_losses:
             save(store, step, loss)
     return run
@@ -149,7 +149,7 @@ def child_trains(run):
             tell("saved", step)
 
 
-def child_saves_and_dies(run, step, loss, num_calls):
+def child_saves_and_dies(run, step, loss, num_calls, keep_last=0):
     """Saves a step, and dies just before the call with that number."""
     counter = itertools.count()
 
@@ -167,7 +167,7 @@ def child_saves_and_dies(run, step, loss, num_calls):
         (ocp.CheckpointManager, "save"),
     ]:
         setattr(module, name, mortal(getattr(module, name)))
-    store = CheckpointStore(run).__enter__()
+    store = CheckpointStore(run, keep_last=keep_last).__enter__()
     counter = itertools.count()
     save(store, step, loss)
     os._exit(0)  # right after save(), without closing anything

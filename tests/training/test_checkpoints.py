@@ -97,6 +97,29 @@ def test_a_kill_at_any_point_of_a_save_loses_no_other_step(
     assert num_calls > 15  # the calls were indeed counted
 
 
+@needs_fork
+def test_a_kill_at_any_point_of_a_save_loses_none_of_the_steps_kept_for_averaging(
+    children, tmp_path
+):
+    losses = (1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)
+    start = save_all(tmp_path / "start", *losses, keep_last=3)
+    for num_calls in itertools.count(0, 2):
+        run = shutil.copytree(start, tmp_path / f"run{num_calls}")
+        children.start(child_saves_and_dies, run, 5, 5.0, num_calls, 3)
+        exit_code = children.wait_for("exit")[0]
+        steps = checkpoints.saved_steps(run)
+        # Only step 2 may go, and only once step 5 is there.
+        assert steps in ([1, 2, 3, 4], [1, 2, 3, 4, 5], [1, 3, 4, 5])
+        for step in steps:
+            assert_loads(run, step, step)
+        with CheckpointStore(run, keep_last=3) as store:
+            assert names_in(run / "checkpoints/steps") == step_names(*store.steps())
+        shutil.rmtree(run)
+        if exit_code == 0:
+            break
+    assert steps == [1, 3, 4, 5] and num_calls > 15
+
+
 # --- what is refused ----------------------------------------------------------------
 
 
@@ -140,6 +163,12 @@ def test_a_random_key_is_refused_because_keys_are_derived(run):
         with pytest.raises(InputError, match="cannot store key"):
             store.save(3, make_params(3), {"key": jax.random.key(0)}, {}, loss=1.0)
         assert_nothing_happened(run, store)
+
+
+@pytest.mark.parametrize("keep", [{"keep_last": -1}, {"keep_best": -1}])
+def test_a_number_of_steps_to_keep_is_not_below_zero(tmp_path, keep):
+    with pytest.raises(InputError, match="must be 0 or more; got "):
+        CheckpointStore(tmp_path, **keep)
 
 
 # --- resuming -----------------------------------------------------------------------
@@ -247,3 +276,11 @@ def test_a_published_model_translates_and_is_small(tmp_path):
         checkpoints.export(source, target)
     with CheckpointStore(target) as store, pytest.raises(InputError, match="published"):
         restore(store)
+
+
+def test_all_arrays_of_a_step_come_back_by_name(run):
+    loaded = checkpoints.load_arrays(run)
+    assert (loaded.step, sorted(loaded.arrays)) == (2, ["params", "training"])
+    table = make_params(2)["embed"]["table"]
+    np.testing.assert_array_equal(loaded.arrays["params"]["embed/table"], table)
+    assert loaded.arrays["training"]["skipped"] == 2

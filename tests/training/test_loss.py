@@ -1,10 +1,12 @@
 """Sums over real tokens, divided once."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flaxformer_mt.training.loss import Totals, cross_entropy
+from flaxformer_mt.training import loss as loss_room
+from flaxformer_mt.training.loss import Totals, cross_entropy, output_loss
 
 
 def test_cross_entropy_is_minus_the_log_of_the_labels_probability():
@@ -40,3 +42,52 @@ def test_an_epochs_loss_is_a_token_average_not_an_average_of_batches():
     long = Totals(jnp.array(9.0), jnp.array(9.0))
     assert float((short + long).mean_loss()) == pytest.approx(1.3)
     assert float(Totals(jnp.array(0.0), jnp.array(0.0)).mean_loss()) == 0
+
+
+@pytest.mark.parametrize("num_shards", [1, 2])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(
+    ("rows", "length", "size", "at_a_time"),
+    [(4, 5, 9, 1024), (6, 7, 50, 8), (4, 17, 333, 12)],  # one piece, even ones, a rest
+)
+def test_the_loss_in_pieces_is_that_of_all_logits_at_once(
+    monkeypatch, rows, length, size, at_a_time, smoothing, num_shards
+):
+    """In value and in all three gradients, padding left out."""
+    monkeypatch.setattr(loss_room, "ROWS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(loss_room, "SMALL_LOGITS", 1 << 9)
+    rng = np.random.default_rng(0)
+    d_model = 8
+    hidden, kernel, bias = (
+        jnp.asarray(rng.normal(size=shape), jnp.float32)
+        for shape in ((rows, length, d_model), (d_model, size), (size,))
+    )
+    labels = jnp.asarray(rng.integers(0, size, (rows, length)))
+    mask = jnp.asarray(rng.random((rows, length)) < 0.8)
+
+    def in_pieces(hidden, kernel, bias):
+        return output_loss(hidden, kernel, bias, labels, mask, smoothing, num_shards)
+
+    def at_once(hidden, kernel, bias):
+        logits = hidden @ kernel + bias[None, None]
+        totals = cross_entropy(logits, labels, mask, label_smoothing=smoothing)
+        return totals.nats, cross_entropy(logits, labels, mask)
+
+    (a, totals_a), grads_a = jax.value_and_grad(in_pieces, (0, 1, 2), has_aux=True)(
+        hidden, kernel, bias
+    )
+    (b, totals_b), grads_b = jax.value_and_grad(at_once, (0, 1, 2), has_aux=True)(
+        hidden, kernel, bias
+    )
+    without_gradient, _ = in_pieces(hidden, kernel, bias)
+    np.testing.assert_allclose([a, without_gradient], [b, b], rtol=1e-5)
+    np.testing.assert_allclose(totals_a.nats, totals_b.nats, rtol=1e-5)
+    assert float(totals_a.num_tokens) == float(mask.sum())
+    for x, y in zip(grads_a, grads_b, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+
+
+def test_no_more_positions_are_padded_than_a_piece_needs():
+    assert loss_room._width_of_pieces(128, 17, 8000) == 6  # 18 positions for 17
+    assert loss_room._width_of_pieces(16, 40, 300) == 40  # small: at once
+    assert loss_room._width_of_pieces(5000, 3, 8000) == 1

@@ -10,6 +10,7 @@ import math
 import os
 import random
 import shutil
+import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -212,6 +213,60 @@ def test_the_best_step_is_the_earliest_of_the_lowest_finite_losses(
             assert_loads(tmp_path, "latest", step)
             second = {best} - {step} or {step - 1} - {-1}
             assert store.steps() == sorted({step, *second})
+
+
+LOSSES = [5.0, 1.0, 4.0, 2.0, math.inf, 3.0, math.nan, 6.0]  # of the steps 0 to 7
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        ({}, [1, 7]),
+        ({"keep_last": 1}, [1, 7]),
+        ({"keep_last": 3}, [1, 3, 5, 7]),  # neither 4 nor 6, which have no loss
+        ({"keep_last": 99}, [0, 1, 2, 3, 5, 7]),
+        ({"keep_best": 1}, [1, 7]),
+        ({"keep_best": 3}, [1, 3, 5, 7]),
+        ({"keep_last": 2, "keep_best": 2}, [1, 3, 5, 7]),
+    ],
+    ids=str,
+)
+def test_as_many_steps_are_kept_as_were_asked_for(tmp_path, keep, expected):
+    save_all(tmp_path, *enumerate(LOSSES), **keep)
+    assert checkpoints.saved_steps(tmp_path) == expected
+    assert_loads(tmp_path, "best", 1)
+    assert_loads(tmp_path, "latest", 7)
+
+
+def test_steps_with_a_loss_are_listed_the_latest_or_the_best_first(tmp_path):
+    save_all(tmp_path, *enumerate(LOSSES), keep_last=9)
+    assert checkpoints.rated_steps(tmp_path, "latest") == [7, 5, 3, 2, 1, 0]
+    assert checkpoints.rated_steps(tmp_path, "best") == [1, 3, 5, 2, 0, 7]
+
+
+def test_fewer_steps_kept_are_fewer_after_the_next_save(tmp_path):
+    save_all(tmp_path, (1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), keep_last=3)
+    assert checkpoints.saved_steps(tmp_path) == [1, 2, 3, 4]
+    assert checkpoints.saved_steps(save_all(tmp_path, (5, 5.0))) == [1, 5]
+
+
+def test_a_damaged_step_is_not_kept_in_the_place_of_a_good_one(tmp_path):
+    save_all(tmp_path, (1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), keep_last=3)
+    damage(files_of(tmp_path, 3)[-1], "empty")
+    save_all(tmp_path, (5, 5.0), keep_last=3)
+    assert checkpoints.saved_steps(tmp_path) == [1, 2, 4, 5]
+
+
+def test_a_clock_that_goes_back_changes_nothing(tmp_path, monkeypatch):
+    """Row C27: neither the latest nor the best is found by a time."""
+    now = itertools.count(2e9, -1e6)
+    monkeypatch.setattr(time, "time", lambda: next(now))
+    save_all(tmp_path, (1, 2.0), (2, 1.0), (3, 3.0))
+    for age, step in enumerate((3, 2)):
+        for path in files_of(tmp_path, step):
+            os.utime(path, (1e9 + age, 1e9 + age))
+    assert_loads(tmp_path, "latest", 3)
+    assert_loads(tmp_path, "best", 2)
 
 
 def test_the_latest_step_is_the_one_saved_last_after_going_back(tmp_path):

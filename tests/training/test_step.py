@@ -7,9 +7,9 @@ import optax
 import pytest
 
 from flaxformer_mt.model.transformer import make_model
-from flaxformer_mt.text.batching import Batch
-from flaxformer_mt.training.step import eval_step, init_state, train_step
-from tests.conftest import V, leaves, tiny_batch, tiny_config
+from flaxformer_mt.text.batching import Batch, Shape, make_batch
+from flaxformer_mt.training.step import StepOptions, eval_step, init_state, train_step
+from tests.conftest import SPECIALS, V, leaves, tiny_batch, tiny_config
 
 MODEL = make_model(tiny_config(), src_vocab_size=V, tgt_vocab_size=V)
 TX = optax.adam(1e-2)
@@ -107,3 +107,103 @@ def test_validation_is_without_dropout_and_repeatable():
     b = eval_step(params, tiny_batch(width=12), model=MODEL)
     np.testing.assert_allclose(a.nats, b.nats, rtol=1e-5)
     assert int(a.num_tokens) == int(tiny_batch().tgt_mask.sum())
+
+
+def many_rows(num_rows=8):
+    """A batch whose rows have different lengths, the last of them empty."""
+    rng = np.random.default_rng(0)
+    pairs = [
+        (
+            [int(x) for x in rng.integers(4, V, n)],
+            [int(x) for x in rng.integers(4, V, n)],
+        )
+        for n in range(1, num_rows)
+    ]
+    return make_batch(pairs, Shape(num_rows, 9, 9), SPECIALS)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulated_parts_make_the_update_of_the_whole_batch(parts):
+    """Not the mean of the parts' means: they have different numbers of tokens."""
+    model = make_model(
+        tiny_config(dropout_rate=0.0), src_vocab_size=V, tgt_vocab_size=V
+    )
+    sgd = optax.sgd(1.0)  # its update is the gradient itself
+    outcomes = []
+    for accumulate in (1, parts):
+        state = init_state(model, sgd, jax.random.key(0))
+        options = StepOptions(accumulate=accumulate, label_smoothing=0.1)
+        outcomes.append(
+            train_step(state, many_rows(), KEY, model=model, tx=sgd, options=options)
+        )
+    (a, loss_a), (b, loss_b) = outcomes
+    np.testing.assert_allclose(loss_a.nats, loss_b.nats, rtol=1e-6)
+    assert float(loss_a.num_tokens) == float(loss_b.num_tokens)
+    for x, y in zip(leaves(a.params), leaves(b.params), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+
+
+def test_a_part_that_is_not_finite_costs_the_whole_update():
+    state = start()
+    broken = jax.tree.map(lambda x: x * jnp.inf, state.params)
+    state = state.replace(params=broken)
+    before = leaves(state.params)
+    options = StepOptions(accumulate=2)
+    state, totals = train_step(
+        state, many_rows(), KEY, model=MODEL, tx=TX, options=options
+    )
+    for x, y in zip(before, leaves(state.params), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert int(state.skipped.total) == 1 and float(totals.num_tokens) == 0
+
+
+def test_the_moving_average_is_a_mean_at_first_and_then_forgets():
+    state = init_state(MODEL, TX, jax.random.key(0), keep_ema=True)
+    options = StepOptions(ema=0.75)
+    seen = []
+    for _ in range(6):
+        state, _ = train_step(
+            state, tiny_batch(), KEY, model=MODEL, tx=TX, options=options
+        )
+        seen.append(leaves(state.params))
+    expected = seen[0]
+    for number, new in enumerate(seen[1:], start=2):
+        decay = min(0.75, (number - 1) / number)
+        expected = [
+            decay * old + (1 - decay) * x for old, x in zip(expected, new, strict=False)
+        ]
+    for x, y in zip(leaves(state.best_params), expected, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+
+
+def test_bfloat16_learns_as_float32_does():
+    """Fifty steps on one batch: finite, near the other; the parameters stay float32
+    (rows N16 of the fault table)."""
+    ends = []
+    for dtype in (jnp.float32, jnp.bfloat16):
+        model = make_model(
+            tiny_config(), src_vocab_size=V, tgt_vocab_size=V, dtype=dtype
+        )
+        state = init_state(model, TX, jax.random.key(0))
+        for _ in range(50):
+            state, _totals = train_step(state, tiny_batch(), KEY, model=model, tx=TX)
+        assert int(state.skipped.total) == 0
+        assert {leaf.dtype for leaf in leaves(state.params)} == {np.dtype("float32")}
+        ends.append(float(eval_step(state.params, tiny_batch(), model=model).nats))
+    assert ends[0] < 6 and ends[1] == pytest.approx(ends[0], abs=1.0)
+
+
+@pytest.mark.parametrize("tying", ["target", "all"])
+def test_one_table_serves_embedding_and_output_and_the_first_loss_is_near_log_v(tying):
+    model = make_model(
+        tiny_config(tied_embeddings=tying), src_vocab_size=V, tgt_vocab_size=V
+    )
+    state = init_state(model, TX, jax.random.key(0))
+    tables = [x.shape for x in leaves(state.params) if V in x.shape and x.ndim == 2]
+    assert tables == [(V, 16)] * (1 if tying == "all" else 2)
+    totals = eval_step(state.params, tiny_batch(), model=model)
+    assert float(totals.mean_loss()) == pytest.approx(np.log(V), abs=0.8)
+    state, first = train_step(state, tiny_batch(), KEY, model=model, tx=TX)
+    for _ in range(80):
+        state, last = train_step(state, tiny_batch(), KEY, model=model, tx=TX)
+    assert float(last.mean_loss()) < 0.5 * float(first.mean_loss())

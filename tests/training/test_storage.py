@@ -155,7 +155,12 @@ def small_disk(tmp_path):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_small_disk_that_fills_up_keeps_what_it_had(small_disk, two_steps):
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_a_small_disk_that_fills_up_keeps_what_it_had(
+    small_disk, two_steps, monkeypatch, capfd, foreseen
+):
+    if not foreseen:  # as where another process fills it in between
+        monkeypatch.setattr(storage, "check_room", lambda *_: None)
     for kilobytes in (250, 400, 600):
         disk = small_disk(kilobytes)
         run = Path(shutil.copytree(two_steps, disk / "run"))
@@ -164,6 +169,7 @@ def test_a_small_disk_that_fills_up_keeps_what_it_had(small_disk, two_steps):
                 save_big(store, 3)
             assert str(caught.value) == FULL
             assert_nothing_happened(run, store)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_folder_that_vanishes_is_one_sentence(run):

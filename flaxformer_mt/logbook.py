@@ -1,0 +1,101 @@
+"""What a run writes down at each validation, and shows at its end.
+
+metrics.jsonl always; TensorBoard's events and a picture of the curves where the extras
+are installed.
+"""
+
+from typing import Any
+
+from flaxformer_mt.errors import StorageError
+from flaxformer_mt.evaluation import event_log, plots
+from flaxformer_mt.terminal import Tell, in_words, say_table
+from flaxformer_mt.training.run_folder import RunFolder
+
+CURVES = "curves.png"
+# Entries of the history that tell of the clock: two equal runs differ in them.
+CLOCKED = ("seconds", "data_wait", "validation_share")
+MOST_ROWS = 12  # of the table at the end
+
+
+class Logbook:
+    """The written history of a run, beside its checkpoints."""
+
+    def __init__(
+        self, folder: RunFolder, history: list[dict[str, Any]], tell: Tell
+    ) -> None:
+        self.folder, self.tell = folder, tell
+        if history:  # a kill may have come between the checkpoint and the log
+            folder.write_metrics(history)
+        self.events: event_log.EventLog | None = None
+        if event_log.available():
+            try:
+                self.events = event_log.EventLog(folder.path, history)
+            except StorageError as error:
+                self.tell(f"  no TensorBoard events: {error}")
+
+    def write(self, history: list[dict[str, Any]], best_step: int) -> None:
+        """Writes down the newest entry; a picture that cannot be written ends no run.
+
+        Raises:
+          StorageError: metrics.jsonl cannot be written.
+        """
+        self.folder.write_metrics(history)
+        try:
+            if self.events:
+                self.events.write(history[-1])
+            if plots.plots_available():
+                path = self.folder.path / CURVES
+                plots.draw_curves(history, path, best_step=best_step or None)
+        except StorageError as error:
+            self.tell(f"  warning: {error}")
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        if self.events:
+            self.events.close()
+
+    def tell_table(self, history: list[dict[str, Any]], best_step: int) -> None:
+        """Shows the validations as a table, the best one marked."""
+        if not history:
+            return
+        rows = history if len(history) <= MOST_ROWS else _thinned(history, best_step)
+        say_table(
+            ["step", "epoch", "time", "train loss", "val. loss", "chrF++", "BLEU", ""],
+            [
+                [
+                    f"{entry['step']:,}",
+                    f"{entry['epoch']:.2f}",
+                    in_words(entry["seconds"]),
+                    _number(entry["train_loss"], 3),
+                    _number(entry.get("validation_loss"), 3),
+                    _number(entry.get("chrf"), 1),
+                    _number(entry.get("bleu"), 1),
+                    "best" if entry["step"] == best_step else "",
+                ]
+                for entry in rows
+            ],
+        )
+        if len(rows) < len(history):
+            self.tell(
+                f"  {len(rows)} of {len(history)} validations; all are in "
+                f"{self.folder.path / 'metrics.jsonl'}"
+            )
+        if not plots.plots_available():
+            self.tell("  curves:       pip install 'flaxformer-mt[plots]' draws them")
+        else:
+            self.tell(f"  curves:       {self.folder.path / CURVES}")
+
+
+def _thinned(history: list[dict[str, Any]], best_step: int) -> list[dict[str, Any]]:
+    """Some of the entries: the first, the last, the best, and some between."""
+    last = len(history) - 1
+    chosen = {round(i * last / (MOST_ROWS - 2)) for i in range(MOST_ROWS - 1)}
+    return [
+        entry
+        for i, entry in enumerate(history)
+        if i in chosen or entry["step"] == best_step
+    ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,38 @@
+"""Layer normalisation whose sums are matrix products.
+
+A CPU adds up a row element after element, since XLA may not change the order; as a
+product with a column of ones the same sum is several times faster, and a norm is a
+tenth of a small model's training step.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def row_mean(x: Float[Array, "... D"]) -> Float[Array, "... 1"]:
+    """The mean over the last axis, in full float32 on every device."""
+    ones = jnp.full((x.shape[-1], 1), 1.0 / x.shape[-1], x.dtype)
+    return jnp.dot(x, ones, precision=jax.lax.Precision.HIGHEST)
+
+
+class LayerNorm(nn.Module):
+    """Ba et al. 2016, equation 4, over the last axis; statistics are float32."""
+
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
+        size = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones_init(), size)
+        bias = self.param("bias", nn.initializers.zeros_init(), size)
+        shape = (1,) * (x.ndim - 1) + size
+        x = x.astype(jnp.float32)
+        centred = x - row_mean(x)
+        rate = jax.lax.rsqrt(row_mean(jnp.square(centred)) + self.epsilon)
+        normal = centred * rate * scale.reshape(shape) + bias.reshape(shape)
+        return normal.astype(self.dtype)
