@@ -117,6 +117,12 @@ class DataConfig:
     # How often a pair of each corpus is read in an epoch, on average: 2 is twice, 0.5
     # every other epoch. None: once.
     weights: tuple[float, ...] = ()
+    # Validation and test pairs of their own, PATH[:PART] a side; training pairs that
+    # share a sentence with them are left out. None: a share of the pairs.
+    validation_src: str = ""
+    validation_tgt: str = ""
+    test_src: str = ""
+    test_tgt: str = ""
     # Language codes, kept in the run; they choose the normalisation where it is auto.
     src_lang: str = ""
     tgt_lang: str = ""
@@ -202,10 +208,23 @@ class DataConfig:
             f"data.src and data.tgt must name equally many corpora; got {len(self.src)}"
             f" and {len(self.tgt)}.",
         )
+        most = MAX_CORPORA - 2  # validation and test may be corpora too
         require(
-            len(self.src) <= MAX_CORPORA,
-            f"data.src may name {MAX_CORPORA} corpora; got {len(self.src)}: join some.",
+            len(self.src) <= most,
+            f"data.src may name {most} corpora; got {len(self.src)}: join some.",
         )
+        for part in ("validation", "test"):
+            src, tgt = (getattr(self, f"{part}_{side}") for side in ("src", "tgt"))
+            require(
+                bool(src) == bool(tgt),
+                f"data.{part}_src and data.{part}_tgt belong together; got only "
+                f"data.{part}_{'src' if src else 'tgt'}: give both, or neither.",
+            )
+            require(
+                not src or bool(self.src),
+                f"data.{part}_src goes with a corpus of one's own; got no data.src: "
+                "the starter corpus and prepared folders have their own.",
+            )
         require(
             not self.weights or len(self.weights) == len(self.src),
             "data.weights must have a number for each corpus of data.src; got "
@@ -432,7 +451,7 @@ class TrainConfig:
     # Updates between validations; 0 validates after each epoch of at least 100.
     validate_steps: int = 0
     # Validation pairs translated for chrF++ and BLEU, always the same ones, as far as
-    # validation then takes no more than this share of the time; 0 pairs: none.
+    # validation is estimated to take no more than this share of the time; 0: none.
     metric_pairs: int = 200
     validation_share: float = 0.1
     # What makes a checkpoint the best: its validation loss, or a metric.

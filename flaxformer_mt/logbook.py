@@ -4,6 +4,7 @@ metrics.jsonl always; TensorBoard's events and a picture of the curves where the
 are installed.
 """
 
+import time
 from typing import Any
 
 from flaxformer_mt.errors import StorageError
@@ -14,6 +15,7 @@ from flaxformer_mt.training.run_folder import RunFolder
 CURVES = "curves.png"
 # Entries of the history that tell of the clock: two equal runs differ in them.
 CLOCKED = ("seconds", "data_wait", "validation_share")
+SECONDS_BETWEEN_CURVES = 30.0
 MOST_ROWS = 12  # of the table at the end
 
 
@@ -26,6 +28,8 @@ class Logbook:
         self.folder, self.tell = folder, tell
         if history:  # a kill may have come between the checkpoint and the log
             folder.write_metrics(history)
+        self.undrawn: tuple[list[dict[str, Any]], int] | None = None
+        self.drawn = time.monotonic()
         self.events: event_log.EventLog | None = None
         if event_log.available():
             try:
@@ -43,16 +47,29 @@ class Logbook:
         try:
             if self.events:
                 self.events.write(history[-1])
-            if plots.plots_available():
-                path = self.folder.path / CURVES
-                plots.draw_curves(history, path, best_step=best_step or None)
+            # A picture takes half a second, which short epochs would feel.
+            self.undrawn = history, best_step
+            if time.monotonic() - self.drawn >= SECONDS_BETWEEN_CURVES:
+                self._draw()
         except StorageError as error:
             self.tell(f"  warning: {error}")
 
+    def _draw(self) -> None:
+        history, best_step = self.undrawn or ([], 0)
+        self.undrawn, self.drawn = None, time.monotonic()
+        if history and plots.plots_available():
+            path = self.folder.path / CURVES
+            plots.draw_curves(history, path, best_step=best_step or None)
+
     def close(self) -> None:
-        """Lets go of the files."""
-        if self.events:
-            self.events.close()
+        """Draws what is not drawn yet, and lets go of the files."""
+        try:
+            self._draw()
+        except StorageError as error:
+            self.tell(f"  warning: {error}")
+        finally:
+            if self.events:
+                self.events.close()
 
     def tell_table(self, history: list[dict[str, Any]], best_step: int) -> None:
         """Shows the validations as a table, the best one marked."""

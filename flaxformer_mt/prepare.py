@@ -23,7 +23,7 @@ from flaxformer_mt.command_line import parse, run_door
 from flaxformer_mt.config import Config, DataConfig, ModelConfig, TrainConfig, require
 from flaxformer_mt.errors import InputError, RunBusyError, StoppedError
 from flaxformer_mt.terminal import Stages, in_words, say
-from flaxformer_mt.text.preparation import Preparation, Show
+from flaxformer_mt.text.preparation import Preparation, Show, corpora_of
 from flaxformer_mt.text.prepared import (
     HELD_OUT,
     MANIFEST,
@@ -105,8 +105,9 @@ def prepare_folder(
     """
     places = Places.of(options.prepared)
     # What is refused in any case leaves nothing behind, not even the lock.
-    for source in (*options.data.src, *options.data.tgt):
-        parse_source(source)
+    for corpus in corpora_of(options.data):
+        parse_source(corpus.src)
+        parse_source(corpus.tgt)
     with disk_faults(f"cannot read {places.target}"):
         places.check_target(options.replace)
     with (

@@ -7,6 +7,7 @@ batch is the pure function in training/step.py; `fit` in train.py opens the fold
 import dataclasses
 import os
 import platform
+import signal
 import time
 from collections import deque
 from importlib.metadata import version
@@ -51,6 +52,7 @@ from flaxformer_mt.validation import Validation, spread
 # Steps handed to the device before the host looks at their losses: it never waits for
 # the newest step, so the device always has the next one.
 STEPS_IN_FLIGHT = 4
+SECONDS_BETWEEN_SAVES = 600.0  # at most, as steps go
 # Hosts ask each other after so many steps whether one of them is to stop.
 STEPS_BETWEEN_HOSTS = 16
 # Where a validation follows each epoch, but not more often than this: an epoch of a
@@ -110,9 +112,11 @@ class Session:
         store: CheckpointStore,
         requests: StopRequests,
         devices: Devices,
+        programs: CompileCount,  # open, so that it counts
         *,
         verbose: bool,
     ) -> None:
+        self.programs = programs
         self.folder, self.begun, self.asked = folder, begun, asked
         self.prepared, self.shapes = prepared, shapes
         self.store, self.requests, self.devices = store, requests, devices
@@ -180,7 +184,14 @@ class Session:
     def _check_memory(self) -> None:
         """Compiles the largest step, and refuses it if it does not fit; before the
         parameters are there, so that they are counted once."""
-        largest = max(self.shapes, key=lambda s: s.rows * (s.src_width + s.tgt_width))
+        c = self.begun.model
+
+        def numbers(s: Shape) -> int:  # of a layer: its width, and its attention
+            across = s.src_width**2 + s.tgt_width**2 + s.src_width * s.tgt_width
+            along = (s.src_width + s.tgt_width) * c.d_model
+            return s.rows * (along + c.num_heads * across)
+
+        largest = max(self.shapes, key=numbers)
         ids, real = (
             lambda width, dtype: np.zeros((largest.rows, width), dtype)
             for _ in range(2)
@@ -198,7 +209,7 @@ class Session:
         )
         state = self.devices.like_placed(state)
         program = compile_step(
-            *(state, self.devices.place_batch(batch), self.devices.place_state(key)),
+            *(state, self._placed(batch), self.devices.place_state(key)),
             **{"model": self.model, "tx": self.tx, "options": self.options},
             by_core=self.devices.by_core,
         )
@@ -226,7 +237,7 @@ class Session:
         self.step = self.saved_step = 0
         self.num_skipped = self.bad_in_row = 0
         self.fingerprint = self.prepared.fingerprint()
-        self.wait_since = time.monotonic()
+        self.wait_since = self.last_saved = time.monotonic()
         self.in_flight: deque[InFlight] = deque()
         self.ready: Prefetch[Batch] | None = None
         if self.store.steps():
@@ -235,7 +246,7 @@ class Session:
             self.state = self.devices.place_state(self._first_state(init_key))
         if self.devices.writes:
             self.logbook = Logbook(self.folder, self.history, self.tell)
-            self._lose_patience(self.fitted().best_step)
+        self._lose_patience(self.fitted().best_step)
 
     def _first_state(self, key: jax.Array) -> TrainState:
         """Fresh parameters, or those of the run to start from."""
@@ -270,6 +281,8 @@ class Session:
         self.state = self.devices.place_state(state)
         self.step = self.saved_step = restored.step
         self.epoch, self.batch_in_epoch = record["epoch"], record["batch_in_epoch"]
+        if self.batch_in_epoch >= len(self.batches):  # other versions, other batches
+            self.epoch, self.batch_in_epoch = self.epoch + 1, 0
         self.history, self.totals = record["history"], record["totals"]
         self.seconds_before = record["seconds"]
         self.num_skipped = int(self.state.skipped.total)
@@ -333,8 +346,8 @@ class Session:
         if wanted > len(self.validation.scored):
             self.tell(
                 f"  of {wanted} validation pairs, {len(self.validation.scored)} are "
-                "translated and scored at each validation: as many as there are, or as "
-                "--train.validation-share leaves time for"
+                "translated and scored at each validation: no more are there, or "
+                "--train.validation-share leaves no time for more"
             )
 
     # ---- the loop ------------------------------------------------------------------
@@ -353,7 +366,6 @@ class Session:
         self.waited_before, self.wait_since = 0.0, time.monotonic()
         total = end if end else minutes * 60
         with (
-            CompileCount() as self.programs,
             Progress("training", total, visible=self.verbose) as progress,
             Prefetch(self.batches.onwards(self.epoch, self.batch_in_epoch)) as ready,
         ):
@@ -380,7 +392,13 @@ class Session:
         if end is not None:
             return self.step >= end
         # However short the time, a run without a step would be none.
-        return self.step > 0 and self._seconds() >= 60 * minutes
+        over = self.step > 0 and self._seconds() >= 60 * minutes
+        if self.devices.num_hosts == 1:
+            return over
+        # Each has a clock of its own, and all have to end at the same step.
+        if self.step % STEPS_BETWEEN_HOSTS:
+            return False
+        return bool(self.devices.any_host(over))
 
     def _train(
         self, end: int | None, minutes: float | None, progress: Progress
@@ -388,7 +406,7 @@ class Session:
         while not self._at_end(end, minutes):
             batch = next(self.ready)
             self.state, totals = self.train_step(
-                *(self.state, self.devices.place_batch(batch), self.dropout_key),
+                *(self.state, self._placed(batch), self.dropout_key),
                 **{"model": self.model, "tx": self.tx, "options": self.options},
             )
             self.in_flight.append(
@@ -398,13 +416,17 @@ class Session:
             self.batch_in_epoch += 1
             if len(self.in_flight) > STEPS_IN_FLIGHT:
                 self._land(progress, minutes)
-            epoch_ends = self.batch_in_epoch == len(self.batches)
+            epoch_ends = self.batch_in_epoch >= len(self.batches)
             if epoch_ends:
                 self.epoch, self.batch_in_epoch = self.epoch + 1, 0
             if self._validation_is_due(epoch_ends):
                 self._validate_and_save()
             if self._stop_is_asked():
                 self._save_and_stop()
+            if time.monotonic() - self.last_saved >= SECONDS_BETWEEN_SAVES:
+                # An epoch may take days.
+                self._land_all()
+                self._save(None)
 
     def _stop_is_asked(self) -> bool:
         """Whether a signal came; on several hosts, to one of them, so that all stop at
@@ -414,6 +436,9 @@ class Session:
         if self.step % STEPS_BETWEEN_HOSTS:
             return False
         return bool(self.devices.any_host(bool(self.requests.signal_number)))
+
+    def _placed(self, batch: Batch) -> Batch:
+        return self.devices.place_batch(batch, parts=self.options.accumulate)
 
     def _place(self) -> tuple[int, int, int]:
         """(step, epoch, number in the epoch) of the batch at hand."""
@@ -572,6 +597,7 @@ class Session:
             training = self._training_of(state)
             self.store.save(self.step, state.best_params, training, record, loss=loss)
         self.saved_step = self.step
+        self.last_saved = time.monotonic()
 
     def _save_and_stop(self) -> None:
         self._land_all()
@@ -579,7 +605,7 @@ class Session:
             self._save(None)
         raise StoppedError(
             f"saved step {self.step:,}, stopping; the same command goes on from here.",
-            self.requests.signal_number,
+            self.requests.signal_number or signal.SIGTERM,  # of another host
         )
 
     # ---- telling -------------------------------------------------------------------
@@ -636,6 +662,9 @@ class Session:
         self.tell(
             f"  evaluate:     python -m flaxformer_mt.evaluate --run {fitted.run}"
         )
+        if self.patience_lost:
+            self.tell("  go on:        the same command with --train.patience 0")
+            return
         kind, amount = self.asked.train.budget
         self.tell(
             "  go on:        the same command with a later end, as "

@@ -21,7 +21,7 @@ import numpy as np
 
 from flaxformer_mt import __version__, starter
 from flaxformer_mt.command_line import parse, run_door, take_option
-from flaxformer_mt.config import Config, DataConfig
+from flaxformer_mt.config import Config, DataConfig, ModelConfig
 from flaxformer_mt.errors import DivergedError, InputError
 from flaxformer_mt.presets import describe_presets, preset
 from flaxformer_mt.session import Fitted, Session, StopRequests, recut_of
@@ -31,6 +31,7 @@ from flaxformer_mt.text.preparation import prepare
 from flaxformer_mt.text.prepared import Prepared, open_prepared
 from flaxformer_mt.training.checkpoints import CheckpointStore, saved_steps
 from flaxformer_mt.training.devices import (
+    CompileCount,
     Devices,
     check_versions,
     divide_cpu,
@@ -52,6 +53,14 @@ MAY_DIFFER = (
 )
 
 
+# What --allow-changes lets differ: neither the batches nor what is stored.
+CHANGEABLE = {
+    *("train.learning_rate", "train.schedule", "train.warmup_steps"),
+    *("train.adam_b1", "train.adam_b2", "train.label_smoothing", "train.precision"),
+    *("train.max_bad_updates", "train.metric_pairs", "train.validation_share"),
+    *("train.validate_steps", "model.dropout_rate"),
+    *("model.attention_dropout_rate", "model.feed_forward_dropout_rate"),
+}
 _check_numbers_once = functools.cache(check_numbers)  # a process may train often
 CHECK_STEPS = 3
 HOPELESS = 3.0  # times the loss of a model that knows nothing
@@ -85,11 +94,7 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
     if config.data.prepared:
         prepared = open_prepared(config.data.prepared)
         config = config.replace(data=data_of(config, prepared))
-    if config.init_from:
-        # A run that has begun has its sizes already, and needs the source no more.
-        begun = saved_steps(folder.path)
-        source = folder.path if begun else config.init_from
-        config = config_for_fine_tuning(config, source)
+    config = with_sizes_of_source(config)
     # Without a checkpoint nothing would be lost: such a folder begins anew.
     if saved_steps(folder.path):
         refuse_differences(folder.config(), config, tell)
@@ -108,9 +113,15 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
         raise InputError(f"{config.data.prepared} holds no pair to train on.")
     check_tying(config, prepared)
     prepared.check_ids()
-    shapes = batch_shapes(config, prepared, devices)  # refuses before it writes
+    if config.train.best_by != "loss" and not prepared.validation_texts:
+        raise InputError(
+            f"train.best_by={config.train.best_by} needs validation pairs, and the "
+            "corpus keeps none: leave it out, or raise --data.validation-fraction."
+        )
+    shapes = batch_shapes(config, prepared)  # refuses before anything is written
     with (
         stop_requests() as requests,
+        CompileCount() as programs,
         open_store(folder, config, devices, tell) as store,
     ):
         if devices.writes and not store.steps():
@@ -119,7 +130,7 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
         bool(devices.any_host(False))
         session = Session(
             *(folder, begun_config(folder, config), config, prepared, shapes),
-            *(store, requests, devices),
+            *(store, requests, devices, programs),
             verbose=verbose,
         )
         with contextlib.closing(session):
@@ -136,6 +147,21 @@ def open_devices(config: Config) -> Devices:
     cores = divide_cpu(config.cores, rows=rows)
     join_hosts(config.distributed)
     return Devices.of(config.device, cores=cores)
+
+
+def with_sizes_of_source(
+    config: Config, default_model: ModelConfig | None = None
+) -> Config:
+    """The config of a fine-tuning with the sizes of the run that it starts from.
+
+    default_model: what was not given has these values; None, those of the dataclass.
+    """
+    if not config.init_from:
+        return config
+    # A run that has begun has its sizes already, and needs the source no more.
+    path = RunFolder.of(config.run).path
+    source = path if saved_steps(path) else config.init_from
+    return config_for_fine_tuning(config, source, default_model)
 
 
 def open_store(
@@ -158,7 +184,10 @@ def begun_config(folder: RunFolder, asked: Config) -> Config:
     begun = folder.config()
     if not asked.allow_changes:
         return begun
-    return begun.replace(train=asked.train, model=asked.model)
+    # The schedule goes by the end that the run began with.
+    ends = {n: getattr(begun.train, n) for n in ("epochs", "steps", "minutes")}
+    train = dataclasses.replace(asked.train, **ends)
+    return begun.replace(train=train, model=asked.model)
 
 
 def check_tying(config: Config, prepared: Prepared) -> None:
@@ -210,6 +239,7 @@ def data_of(config: Config, prepared: Prepared) -> DataConfig:
     return dataclasses.replace(
         prepared.data,
         **{"src": (), "tgt": (), "weights": ()},
+        **{"validation_src": "", "validation_tgt": "", "test_src": "", "test_tgt": ""},
         prepared=asked.prepared,
         subword_sampling=sampling,
         processes=asked.processes,
@@ -235,24 +265,23 @@ def _refuse_decided(
             )
 
 
-def batch_shapes(config: Config, prepared: Prepared, devices: Devices) -> list[Shape]:
-    """The shapes that hold every pair of training and validation, their rows in equal
-    parts for all devices."""
+def batch_shapes(config: Config, prepared: Prepared) -> list[Shape]:
+    """The shapes that hold every pair of training and validation; they do not depend on
+    the devices."""
     lengths = prepared.lengths
     recut = recut_of(config, prepared)
     if recut:
         longer = recut.lengths(prepared.train, config.model.max_length)
         lengths = np.concatenate([longer, prepared.validation.lengths])
-    parts = config.train.accumulate
     shapes = choose_shapes(
         lengths,
-        batch_sentences=config.train.batch_sentences * parts,
-        batch_tokens=config.train.batch_tokens * parts,
+        batch_sentences=config.train.batch_sentences,
+        batch_tokens=config.train.batch_tokens,
         max_length=config.model.max_length,
         max_shapes=config.train.max_shapes,
     )
-    unit = devices.count * parts
-    return [shape._replace(rows=-(-shape.rows // unit) * unit) for shape in shapes]
+    parts = config.train.accumulate
+    return [shape._replace(rows=shape.rows * parts) for shape in shapes]
 
 
 def refuse_differences(
@@ -264,7 +293,7 @@ def refuse_differences(
         return {
             f"{table}.{name}" if table else name: value
             for table, fields in (
-                ("", {"seed": config.seed}),
+                ("", {"seed": config.seed, "init_from": config.init_from}),
                 ("data", dataclasses.asdict(config.data)),
                 ("model", dataclasses.asdict(config.model)),
                 ("train", dataclasses.asdict(config.train)),
@@ -276,7 +305,7 @@ def refuse_differences(
     old, new = flat(begun), flat(asked)
     differing = [name for name in old if old[name] != new[name]]
     listed = "; ".join(f"{n} was {old[n]!r}, is now {new[n]!r}" for n in differing)
-    changeable = all(n.startswith("train.") or "dropout" in n for n in differing)
+    changeable = CHANGEABLE.issuperset(differing)
     if differing and asked.allow_changes and changeable:
         tell(f"  the run goes on with other options, so not bit-identical: {listed}")
     elif differing:
@@ -314,6 +343,8 @@ def check(config: Config) -> None:
     began = time.monotonic()
     near = folder.path.absolute()
     while not near.is_dir():  # on the disk that the run will be on
+        if near.exists():
+            raise InputError(f"--run {folder.path}: {near} is a file: choose another.")
         near = near.parent
     with one_sentence(f"cannot write to {near}"):
         trial = tempfile.mkdtemp(prefix=".flaxformer-mt-check-", dir=near)
@@ -349,7 +380,8 @@ def _trial_of(config: Config, run: str) -> Config:
         max_shapes=1,
         max_bad_updates=1,
     )
-    return config.replace(run=run, train=train)
+    # On this host alone: the folder is of this process.
+    return config.replace(run=run, train=train, distributed=False)
 
 
 def preset_for(name: str, arguments: list[str]) -> Config:
@@ -392,6 +424,7 @@ def train(arguments: list[str]) -> None:
     arguments = [argument for argument in arguments if argument not in asked]
     start = preset_for(name or "starter", arguments)
     config = parse(Config, arguments, prog="train", default=start)
+    config = with_sizes_of_source(config, start.model)
     if asked["--show-config"]:
         print(json.dumps(dataclasses.asdict(config), indent=1, ensure_ascii=False))
     elif asked["--check"]:

@@ -46,7 +46,7 @@ def attention_weights(
     The softmax is computed in float32 and comes back in the queries' type.
     """
     q = q / np.sqrt(q.shape[-1]).astype(q.dtype)
-    scores = jnp.einsum("bhtk,bhsk->bhts", q, k).astype(jnp.float32)
+    scores = jnp.einsum("bhtk,bhsk->bhts", q, k, preferred_element_type=jnp.float32)
     scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
     return jax.nn.softmax(scores, axis=-1).astype(q.dtype)
 

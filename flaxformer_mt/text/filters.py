@@ -22,6 +22,7 @@ SCRIPT = "letters of another script"
 UNKNOWN = "characters that the given vocabulary lacks"
 DUPLICATE = "duplicates"
 OVER_LIMIT = "past data.limit_pairs"
+HELD_OUT = "a sentence of data.validation_src or data.test_src"
 LONG = "longer than model.max_length"
 
 # A short sentence may have a long translation without anything being wrong.
@@ -154,6 +155,11 @@ def rules(options: FilterConfig, max_length: int, limit_pairs: int) -> list[Rule
             DUPLICATE,
             "the very pair was there before, once normalised",
             switch(options.duplicates),
+        ),
+        Rule(
+            HELD_OUT,
+            "a training pair shares a sentence with validation or test files",
+            "where given",
         ),
         Rule(
             OVER_LIMIT,

@@ -112,7 +112,13 @@ class Selected(NamedTuple):
 def corpora_of(data: DataConfig) -> list[Corpus]:
     """The corpora that a config names; without any, the starter corpus."""
     if data.src:
-        return [Corpus(*specs) for specs in zip(data.src, data.tgt, strict=True)]
+        corpora = [Corpus(*specs) for specs in zip(data.src, data.tgt, strict=True)]
+        for part, src, tgt in (
+            ("validation", data.validation_src, data.validation_tgt),
+            ("test", data.test_src, data.test_tgt),
+        ):
+            corpora += [Corpus(src, tgt, part)] if src else []
+        return corpora
     paths = {part: starter.corpus_folder() / f"{part}.tsv" for part in PARTS}
     return [
         Corpus(f"{path}:0", f"{path}:1", part, f"{path}:2")
@@ -173,6 +179,14 @@ def given_tokenizers(data: DataConfig) -> tuple[Tokenizer, Tokenizer] | None:
     return src, tgt
 
 
+def _shares_sentence(hashes: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """[n] bool, the pairs of which a side is a side of a pair with a given part."""
+    shared = np.zeros(len(hashes), bool)
+    for side in hashes.T:
+        shared |= np.isin(side, side[given != LEFT_OUT])
+    return shared
+
+
 class Preparation:
     """One corpus on its way; the stages are in the order of `run`."""
 
@@ -188,7 +202,7 @@ class Preparation:
         self.corpora = corpora_of(data)
         self.specials = Specials(bos=data.bos, pad=data.pad, eos=data.eos, unk=data.unk)
         self.notes: list[str] = []
-        self.tally = Tally(num_corpora=len(data.src) or 1)
+        self.tally = Tally(num_corpora=len(self.corpora) if data.src else 1)
         self.processes = self._choose_processes()
         self.files = contextlib.ExitStack()
         # One value a pair that was cleaned, n in all.
@@ -351,9 +365,16 @@ class Preparation:
         self.all_lines = self.lines.finish()
         self.all_corpora = corpora = self.corpus_of_pair.finish()
         used = np.ones(len(hashes), bool)
+        given = self._given_parts(corpora)
         if self.data.filter.duplicates:
-            used = first_occurrences(hashes)
+            # Of two equal pairs the one of a validation or test file stays.
+            order = np.argsort(given == LEFT_OUT, kind="stable")
+            used[order] = first_occurrences(hashes[order])
             self._drop(filters.DUPLICATE, np.flatnonzero(~used))
+        if self.data.src and (given != LEFT_OUT).any():
+            shared = used & (given == LEFT_OUT) & _shares_sentence(hashes, given)
+            used &= ~shared
+            self._drop(filters.HELD_OUT, np.flatnonzero(shared))
         if self.data.limit_pairs:
             limited = np.isin(
                 corpora, [i for i in range(len(self.corpora)) if self._is_limited(i)]
@@ -370,21 +391,34 @@ class Preparation:
         parts[rows] = split_groups(
             groups,
             self.pair_hashes.finish()[rows],
-            validation=self.data.validation_fraction,
-            test=self.data.test_fraction,
+            validation=self._share(VALIDATION, self.data.validation_fraction),
+            test=self._share(TEST, self.data.test_fraction),
             max_validation=self.data.max_validation_pairs,
             max_test=self.data.max_test_pairs,
         )
-        for number, corpus in enumerate(self.corpora):
-            if corpus.part:
-                parts[used & (corpora == number)] = PARTS.index(corpus.part)
+        is_given = used & (given != LEFT_OUT)
+        parts[is_given] = given[is_given]
         if not (parts == TRAIN).any():
             self.notes.append(
                 "the split would leave no pair to train on, so all of them train"
             )
-            parts[rows] = TRAIN
+            parts[used & ~is_given] = TRAIN
         _, sizes = np.unique(groups, return_counts=True)
         return Selected(parts, len(sizes), int(sizes.max()))
+
+    def _given_parts(self, corpora: np.ndarray) -> np.ndarray:
+        """The part of each pair whose corpus has one, else LEFT_OUT; [n] int8."""
+        given = np.full(len(corpora), LEFT_OUT, np.int8)
+        for number, corpus in enumerate(self.corpora):
+            if corpus.part:
+                given[corpora == number] = PARTS.index(corpus.part)
+        return given
+
+    def _share(self, part: int, fraction: float) -> float:
+        """The share of the pairs to hold out, none where there are files of their
+        own."""
+        has_own = any(corpus.part == PARTS[part] for corpus in self.corpora)
+        return 0.0 if has_own and self.data.src else fraction
 
     def _nothing_left(self) -> InputError:
         advice = (
@@ -617,7 +651,11 @@ class Preparation:
             + ", ".join(
                 f"{count:,} {part}" for count, part in zip(counts, PARTS, strict=True)
             )
-            + " (no sentence is in two of them)"
+            + (
+                " (training shares no sentence with the others)"
+                if self.data.validation_src or self.data.test_src
+                else " (no sentence is in two of them)"
+            )
         )
         self._note_unknown()
         return Prepared(

@@ -112,7 +112,8 @@ def _corpora(p: Preparation) -> list[dict[str, Any]]:
     kept = np.bincount(
         p.all_corpora[p.selected.parts != LEFT_OUT], minlength=len(p.corpora)
     )
-    weights = p.data.weights or [1.0] * len(p.corpora)
+    weights = [*p.data.weights]
+    weights += [1.0] * (len(p.corpora) - len(weights))  # those that are not trained on
     return [
         {"src": c.src, "tgt": c.tgt, "weight": weight, "read": read, "kept": int(n)}
         for c, weight, read, n in zip(p.corpora, weights, p.num_read, kept, strict=True)

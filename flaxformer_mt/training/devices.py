@@ -250,15 +250,25 @@ class Devices:
         many."""
         return -(-wanted // self.count) * self.count
 
-    def place_batch(self, batch: Tree) -> Tree:
-        """The batch, each device with its part of the rows.
+    def place_batch(self, batch: Tree, *, parts: int = 1) -> Tree:
+        """The batch, each device with its part of the rows, filled up with empty rows
+        where they do not divide.
 
         Args:
-          batch: arrays [B, ...] on the host, B a multiple of `count`. Every host has
-            made the whole batch, and takes from it what is for its own devices.
+          batch: arrays [B, ...] on the host; a row of zeros, whose masks are False,
+            counts for nothing. Every host has made the whole batch, and takes from it
+            what is for its own devices.
+          parts: that the step makes of the rows of each device.
         """
         if self.count == 1:
             return batch  # the step itself takes it from the host
+        unit = self.count * parts
+
+        def fill(x: np.ndarray) -> np.ndarray:
+            return np.pad(x, ((0, -len(x) % unit), *((0, 0),) * (x.ndim - 1)))
+
+        if len(jax.tree.leaves(batch)[0]) % unit:
+            batch = jax.tree.map(fill, batch)
         return self._place(batch, NamedSharding(self.mesh, PartitionSpec("rows")))
 
     def place_state(self, tree: Tree) -> Tree:

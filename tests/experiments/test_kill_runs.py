@@ -52,8 +52,8 @@ def test_the_undisturbed_run_has_a_best_step_in_its_middle(truth):
     ("number", "kills"),
     [
         (signal.SIGKILL, NUM_KILLS),  # rows C1, C4
-        (signal.SIGTERM, max(NUM_KILLS // 4, 1)),  # row C20
-        (signal.SIGINT, max(NUM_KILLS // 8, 1)),  # row C21
+        (signal.SIGTERM, max(NUM_KILLS // 10, 1)),  # row C20
+        (signal.SIGINT, max(NUM_KILLS // 20, 1)),  # row C21
     ],
     ids=["KILL", "TERM", "INT"],
 )

@@ -531,3 +531,62 @@ def test_characters_that_given_tokenizers_cannot_spell_are_counted(tmp_path):
     prepared = corpus(tmp_path, [("a", "b"), ("x", "d")], tokenizers=str(tmp_path))
     assert prepared.tally.kept == 1
     assert sum(prepared.tally.dropped.values()) == 1
+
+
+# ---- validation and test files of one's own ----------------------------------------
+
+
+def given_parts(tmp_path, train, validation, test, **options):
+    specs = {}
+    for name, lines in (("val", validation), ("test", test)):
+        path = tmp_path / f"{name}.tsv"
+        path.write_text("".join(f"{s}\t{t}\n" for s, t in lines), encoding="utf-8")
+        part = "validation" if name == "val" else name
+        specs |= {f"{part}_src": f"{path}:0", f"{part}_tgt": f"{path}:1"}
+    return corpus(tmp_path, train, **specs, **options)
+
+
+def test_given_files_are_validation_and_test_and_training_shares_nothing(tmp_path):
+    train = [(f"s{i}", f"t{i}") for i in range(40)]
+    train += [("v1", "other"), ("other too", "e2"), ("v2", "w2")]
+    prepared = given_parts(
+        *(tmp_path, train, [("v1", "w1"), ("v2", "w2")], [("e1", "e1."), ("e2.", "e2")])
+    )
+    held_out = [
+        [(pair.src, pair.tgt) for pair in part]
+        for part in (prepared.validation_texts, prepared.test_texts)
+    ]
+    assert held_out == [[("v1", "w1"), ("v2", "w2")], [("e1", "e1."), ("e2.", "e2")]]
+    assert len(prepared.train) == 40 and len(prepared.validation) == 2
+    assert prepared.tally.dropped == {
+        "duplicates": 1,
+        "a sentence of data.validation_src or data.test_src": 2,
+    }
+    assert any("(training shares no sentence" in note for note in prepared.notes)
+    assert texts(prepared.train, prepared.src_tokenizer, 0) == [
+        s for s, _ in train[:40]
+    ]
+
+
+def test_a_given_validation_leaves_the_share_of_the_test(tmp_path):
+    train = [(f"s{i}", f"t{i}") for i in range(200)]
+    path = tmp_path / "v.tsv"
+    path.write_text("a\tb\n", encoding="utf-8")
+    prepared = corpus(
+        *(tmp_path, train), validation_src=f"{path}:0", validation_tgt=f"{path}:1"
+    )
+    assert len(prepared.validation) == 1
+    assert 2 <= len(prepared.test_texts) <= 30
+    assert len(prepared.train) == 200 - len(prepared.test_texts)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"validation_src": "a"}, "got only data.validation_src"),
+        ({"test_src": "a", "test_tgt": "b"}, "got no data.src"),
+    ],
+)
+def test_half_of_a_part_or_a_part_of_nothing_is_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        DataConfig(**options)
