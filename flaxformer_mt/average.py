@@ -26,6 +26,7 @@ from flaxformer_mt.text.prepared import HELD_OUT
 from flaxformer_mt.text.tokenizer import Tokenizer
 from flaxformer_mt.training import checkpoints, storage
 from flaxformer_mt.training.devices import choose_device
+from flaxformer_mt.training.loss import mean_of
 from flaxformer_mt.training.run_folder import GUARDED, RunFolder
 from flaxformer_mt.training.step import eval_step
 
@@ -138,10 +139,7 @@ class Validation:
             eval_step(params, batch, model=self.model)
             for _, batch in self.batches.in_order()
         ]
-        nats, num_tokens = np.sum(
-            [(float(t.nats), float(t.num_tokens)) for t in jax.device_get(sums)], axis=0
-        )
-        return float(nats / num_tokens)
+        return mean_of(sums)
 
 
 def held_out_batches(

@@ -410,7 +410,8 @@ class TrainConfig:
     """How long and how fast to learn."""
 
     # Length of the run: passes over the training pairs, updates, or minutes of wall
-    # time; give one of the three, 0 is not given. None given: 7 epochs.
+    # time (from the first update on, validation and all starts together); give one of
+    # the three, 0 is not given. None given: 7 epochs.
     epochs: int = 0
     steps: int = 0
     minutes: float = 0.0

@@ -42,3 +42,8 @@ class StoppedError(FlaxformerError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def first_line_of(error: Exception) -> str:
+    """What a foreign error says, for a sentence of ours: its first line, unended."""
+    return str(error).split("\n")[0].rstrip(". ")

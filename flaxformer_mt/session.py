@@ -6,37 +6,32 @@ batch is the pure function in training/step.py; `fit` in train.py opens the fold
 
 import dataclasses
 import os
-import platform
 import signal
 import time
 from collections import deque
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flaxformer_mt import __version__
+from flaxformer_mt import commentary
 from flaxformer_mt.config import Config
+from flaxformer_mt.continuation import changed_corpus
 from flaxformer_mt.decoding.translator import Translator
-from flaxformer_mt.errors import DivergedError, InputError, StoppedError
+from flaxformer_mt.errors import DivergedError, StoppedError
 from flaxformer_mt.logbook import Logbook
 from flaxformer_mt.model.transformer import count_parameters, init_params, make_model
-from flaxformer_mt.terminal import Progress, in_words, say, say_translation
-from flaxformer_mt.text.batching import Batch, EpochBatches, Prefetch, Recut, Shape
+from flaxformer_mt.terminal import Progress, say
+from flaxformer_mt.text.batching import Batch, EpochBatches, Prefetch, Shape
 from flaxformer_mt.text.prepared import Prepared
 from flaxformer_mt.training.checkpoints import CheckpointStore
-from flaxformer_mt.training.devices import (
-    CompileCount,
-    Devices,
-    check_memory,
-    cpu_count,
-    in_gigabytes,
-    memory_of,
-)
+from flaxformer_mt.training.devices import Devices
+from flaxformer_mt.training.environment import environment
 from flaxformer_mt.training.loss import Totals
+from flaxformer_mt.training.memory import check_memory, memory_of
 from flaxformer_mt.training.optimizer import make_optimizer, make_schedule
+from flaxformer_mt.training.programs import CompileCount
 from flaxformer_mt.training.run_folder import RunFolder
 from flaxformer_mt.training.step import (
     StepOptions,
@@ -137,7 +132,7 @@ class Session:
             *(prepared.train, self.shapes, prepared.specials),
             seed=seed,
             weights=prepared.data.weights,
-            recut=recut_of(self.begun, prepared),
+            recut=prepared.recut(self.begun.data.subword_sampling, seed=seed),
         )
         self.validation_batches = EpochBatches(
             *(prepared.validation, self.shapes, prepared.specials), seed=seed
@@ -307,60 +302,38 @@ class Session:
 
     def _refuse_changed_corpus(self, is_same: bool) -> None:
         if not is_same:
-            raise InputError(
-                f"the corpus has changed since {self.folder.path} was begun: put the "
-                "old one back, or choose another --run."
-            )
+            raise changed_corpus(self.folder.path)
 
     def describe(self) -> None:
         """Tells what will be trained, and on what."""
-        cfg = self.model.cfg
-        layers = f"{cfg.num_encoder_layers}+{cfg.num_decoder_layers} layers"
-        self.tell(
-            f"  model: {count_parameters(self.state.params):,} parameters, {layers}, "
-            f"d_model {cfg.d_model}, d_ff {cfg.d_ff}, {cfg.num_heads} heads, "
-            f"{cfg.src_vocab_size:,} source and {cfg.tgt_vocab_size:,} target tokens "
-            f"({self.prepared.data.tokenizer})"
+        commentary.tell_model(
+            self.tell,
+            self.model.cfg,
+            num_parameters=count_parameters(self.state.params),
+            tokenizer=self.prepared.data.tokenizer,
+            memory=self.memory,
         )
-        self.tell(f"  memory: the largest step needs {in_gigabytes(self.memory)}")
-        shapes = ", ".join(f"{b} x {s}/{t}" for b, s, t in self.shapes)
-        self.tell(
-            f"  batches: {len(self.batches):,} an epoch, sentences x source/target "
-            f"width: {shapes}; each shape compiles at its first step"
+        commentary.tell_batches(self.tell, self.batches)
+        commentary.tell_best(
+            self.tell,
+            self.begun,
+            num_held_out=len(self.prepared.validation),
+            num_scored=len(self.validation.scored),
         )
-        src, tgt = self.batches.padding()
-        self.tell(f"  padding: {src:.1%} of the source positions, {tgt:.1%} of target")
-        what = (
-            "validation"
-            if self.prepared.validation
-            else "training (no pair is kept for validation)"
-        )
-        by = self.begun.train.best_by
-        if by == "loss":
-            self.tell(
-                f"  the best checkpoint is the one with the lowest loss of {what}"
-            )
-        else:
-            self.tell(f"  the best checkpoint is the one with the highest {by}")
-        wanted = self.begun.train.metric_pairs if self.prepared.validation else 0
-        if wanted > len(self.validation.scored):
-            self.tell(
-                f"  of {wanted} validation pairs, {len(self.validation.scored)} are "
-                "translated and scored at each validation: no more are there, or "
-                "--train.validation-share leaves no time for more"
-            )
 
     # ---- the loop ------------------------------------------------------------------
 
     def run(self, more_steps: int) -> None:
         """Trains to the end, validating and saving on the way."""
+        if more_steps:  # asked for by name: more than patience would have given
+            self.patience_lost = False
         end = self.step + more_steps if more_steps else self._end_of(self.asked)
         minutes = None if more_steps or end else self.asked.train.minutes
         if self._at_end(end, minutes):
             if self.step and self.validated_step != self.step:
                 self._validate_and_save()
             self.tell("already at its end: nothing was left to do")
-            self._tell_finished()
+            self._tell_end()
             return
         self.tokens_shown, self.last_shown = 0.0, time.monotonic()
         self.waited_before, self.wait_since = 0.0, time.monotonic()
@@ -373,8 +346,8 @@ class Session:
             self._train(end, minutes, progress)
         if self.validated_step != self.step:
             self._validate_and_save()
-        self._tell_finished()
-        self._tell_programs()
+        self._tell_end()
+        commentary.tell_programs(self.tell, self.programs)
 
     def close(self) -> None:
         """Lets go of the files that it writes to."""
@@ -499,7 +472,8 @@ class Session:
         kept = f"step {best:,}, the best, is intact" if best else "no step was saved"
         raise DivergedError(
             f"stopped at step {step:,}: {self.bad_in_row} updates in a row had a "
-            f"non-finite gradient (norm {float(self.state.skipped.last_norm)}, "
+            "non-finite gradient (the last of them of norm "
+            f"{float(self.state.skipped.last_norm)}, "
             f"learning rate {float(self.schedule(step - 1)):.3g}, the last batch from "
             f"{places}); {kept}; try a lower --train.learning-rate in a new --run."
         )
@@ -535,7 +509,7 @@ class Session:
         self._save(self._rating(entry))
         if self.devices.writes:
             self.logbook.write(self.history, best)
-        self._tell_validation(entry, best != before)
+        self._tell(entry, is_best=best != before)
         self._lose_patience(best)
         if self.ready is not None:
             self.waited_before = self.ready.seconds_waited
@@ -608,68 +582,33 @@ class Session:
             self.requests.signal_number or signal.SIGTERM,  # of another host
         )
 
-    # ---- telling -------------------------------------------------------------------
-
-    def _tell_validation(self, entry: dict[str, Any], is_best: bool) -> None:
+    def _tell(self, entry: dict[str, Any], *, is_best: bool) -> None:
         if not self.verbose:
             return
-        held_out = entry.get("validation_loss")
-        losses = f"training loss {entry['train_loss']:.3f}"
-        if held_out is not None:
-            losses += f", validation loss {held_out:.3f}"
-        if "chrf" in entry:
-            losses += f", chrF++ {entry['chrf']:.1f}, BLEU {entry['bleu']:.1f}"
-        mark = ", the best so far" if is_best else ""
-        mark += f"; waited for data {entry['data_wait']:.1%} of the time"
-        mark += f", validation took {entry['validation_share']:.0%}"
-        self.tell(
-            f"epoch {entry['epoch']:.2f}, step {self.step:,}, "
-            f"{in_words(self._seconds())}: {losses}{mark}"
-        )
+        commentary.tell_validation(self.tell, entry, is_best=is_best)
         pairs = spread(self.prepared.validation_texts, self.asked.train.show_sentences)
         if not pairs:
             return
         translations, _ = self.translator().decode(
             [pair.src for pair in pairs], longest=self.validation.longest
         )
-        for pair, translation in zip(pairs, translations, strict=True):
-            say_translation(pair.src, pair.tgt, translation)
-            self.tell()
+        commentary.tell_translations(self.tell, pairs, translations)
+
+    def _tell_end(self) -> None:
+        fitted = self.fitted()
+        if self.verbose:
+            self.logbook.tell_table(self.history, fitted.best_step)
+        commentary.tell_end(
+            *(self.tell, fitted.run),
+            step=fitted.step,
+            best=(fitted.best_step, fitted.best_loss),
+            seconds=self._seconds(),
+        )
+        commentary.tell_way_on(self.tell, self.asked, patience_lost=self.patience_lost)
 
     def translator(self) -> Translator:
         """The model as it is now."""
         return self.validation.translator(self.state.best_params)
-
-    def _tell_programs(self) -> None:
-        made, kept = self.programs.compiled.total(), self.programs.loaded.total()
-        self.tell(
-            f"  programs:     {made:,} compiled, {kept:,} kept from an earlier start, "
-            f"{in_words(self.programs.seconds)} in all"
-        )
-
-    def _tell_finished(self) -> None:
-        fitted = self.fitted()
-        if self.verbose:
-            self.logbook.tell_table(self.history, fitted.best_step)
-        self.tell(
-            f"finished at step {fitted.step:,} after {in_words(self._seconds())}; best "
-            f"loss {fitted.best_loss:.3f} at step {fitted.best_step:,}, saved in "
-            f"{fitted.run}"
-        )
-        self.tell(
-            f"  translate:    python -m flaxformer_mt.translate --run {fitted.run}"
-        )
-        self.tell(
-            f"  evaluate:     python -m flaxformer_mt.evaluate --run {fitted.run}"
-        )
-        if self.patience_lost:
-            self.tell("  go on:        the same command with --train.patience 0")
-            return
-        kind, amount = self.asked.train.budget
-        self.tell(
-            "  go on:        the same command with a later end, as "
-            f"--train.{kind} {2 * amount:g}"
-        )
 
     def fitted(self) -> Fitted:
         """Where the run stands."""
@@ -683,28 +622,3 @@ class Session:
             history=list(self.history),
             memory=self.memory,
         )
-
-
-def recut_of(config: Config, prepared: Prepared) -> Recut | None:
-    """How training cuts words anew in each epoch; None where it does not."""
-    if not config.data.subword_sampling:
-        return None
-    return Recut(
-        *(prepared.src_tokenizer, prepared.tgt_tokenizer),
-        strength=config.data.subword_sampling,
-        seed=config.seed,
-    )
-
-
-def environment(devices: Devices) -> dict[str, str]:
-    """Versions and machine, recorded with each checkpoint."""
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {
-        "flaxformer-mt": __version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "device": devices.describe(),
-        "cpus": str(cpu_count()),
-        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
-        **{package: version(package) for package in packages},
-    }

@@ -14,55 +14,49 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flaxformer_mt import __version__, starter
 from flaxformer_mt.command_line import parse, run_door, take_option
-from flaxformer_mt.config import Config, DataConfig, ModelConfig
-from flaxformer_mt.errors import DivergedError, InputError
+from flaxformer_mt.config import Config, ModelConfig
+from flaxformer_mt.continuation import (
+    changed_corpus,
+    continued,
+    refuse_differences,
+)
+from flaxformer_mt.errors import DivergedError, InputError, StoppedError
 from flaxformer_mt.presets import describe_presets, preset
-from flaxformer_mt.session import Fitted, Session, StopRequests, recut_of
-from flaxformer_mt.terminal import Stages, in_words, say
+from flaxformer_mt.session import Fitted, Session, StopRequests
+from flaxformer_mt.terminal import Stages, Tell, in_words, say
 from flaxformer_mt.text.batching import Shape, choose_shapes
 from flaxformer_mt.text.preparation import prepare
-from flaxformer_mt.text.prepared import Prepared, open_prepared
-from flaxformer_mt.training.checkpoints import CheckpointStore, saved_steps
+from flaxformer_mt.text.prepared import Prepared, data_of, open_prepared
+from flaxformer_mt.training.checkpoints import (
+    CheckpointStore,
+    Loaded,
+    load_params,
+    saved_steps,
+)
 from flaxformer_mt.training.devices import (
-    CompileCount,
     Devices,
     check_versions,
     divide_cpu,
-    enable_compilation_cache,
-    in_gigabytes,
     join_hosts,
 )
+from flaxformer_mt.training.memory import in_gigabytes
+from flaxformer_mt.training.programs import CompileCount, enable_compilation_cache
 from flaxformer_mt.training.run_folder import GUARDED, RunFolder
 from flaxformer_mt.training.self_test import check_numbers
 from flaxformer_mt.training.storage import disk_faults, one_sentence
 from flaxformer_mt.training.warm_start import config_for_fine_tuning
 
-# What may differ when a run goes on: where it computes, when it ends, what it shows.
-MAY_DIFFER = (
-    *("epochs", "steps", "minutes", "show_sentences", "patience"),
-    *("keep_last", "keep_best"),
-    # How the corpus is read: what it is, its fingerprint tells.
-    *("prepared", "processes"),
-)
-
-
-# What --allow-changes lets differ: neither the batches nor what is stored.
-CHANGEABLE = {
-    *("train.learning_rate", "train.schedule", "train.warmup_steps"),
-    *("train.adam_b1", "train.adam_b2", "train.label_smoothing", "train.precision"),
-    *("train.max_bad_updates", "train.metric_pairs", "train.validation_share"),
-    *("train.validate_steps", "model.dropout_rate"),
-    *("model.attention_dropout_rate", "model.feed_forward_dropout_rate"),
-}
 _check_numbers_once = functools.cache(check_numbers)  # a process may train often
 CHECK_STEPS = 3
+TRIAL = ".flaxformer-mt-check-"
 HOPELESS = 3.0  # times the loss of a model that knows nothing
 
 
@@ -80,6 +74,12 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
     """
     if more_steps < 0:
         raise InputError(f"more_steps must be 0 or more; got {more_steps}.")
+    return _fit(config, verbose=verbose, show_stages=verbose, more_steps=more_steps)
+
+
+def _fit(
+    config: Config, *, verbose: bool, show_stages: bool, more_steps: int = 0
+) -> Fitted:
     check_versions()
     folder = RunFolder.of(config.run)
     folder.check_usable()
@@ -90,17 +90,10 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
     tell(f"flaxformer-mt {__version__}, training on {devices.describe()}")
     enable_compilation_cache(devices.local[0], note=lambda note: tell(f"  {note}"))
     _check_numbers_once(devices.local[0])
-    prepared = None
-    if config.data.prepared:
-        prepared = open_prepared(config.data.prepared)
-        config = config.replace(data=data_of(config, prepared))
-    config = with_sizes_of_source(config)
-    # Without a checkpoint nothing would be lost: such a folder begins anew.
-    if saved_steps(folder.path):
-        refuse_differences(folder.config(), config, tell)
+    config, prepared = settled(config, tell)
     if prepared is None:
         with (
-            Stages(visible=verbose) as stages,
+            Stages(visible=show_stages and devices.writes) as stages,
             # A large corpus is kept in files without a name.
             disk_faults(f"cannot write to {tempfile.gettempdir()} (TMPDIR)"),
         ):
@@ -129,7 +122,7 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
         # Other hosts read what the first one has written, or found.
         bool(devices.any_host(False))
         session = Session(
-            *(folder, begun_config(folder, config), config, prepared, shapes),
+            *(folder, continued(folder.config(), config), config, prepared, shapes),
             *(store, requests, devices, programs),
             verbose=verbose,
         )
@@ -137,6 +130,25 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
             session.describe()
             session.run(more_steps)
         return session.fitted()
+
+
+def settled(config: Config, tell: Tell) -> tuple[Config, Prepared | None]:
+    """The config with what other folders have decided of it, and the prepared corpus
+    where it is one of them.
+
+    Raises:
+      InputError: an option contradicts one of those folders.
+    """
+    prepared = None
+    if config.data.prepared:
+        prepared = open_prepared(config.data.prepared)
+        config = config.replace(data=data_of(config, prepared))
+    config = with_sizes_of_source(config)
+    folder = RunFolder.of(config.run)
+    # Without a checkpoint nothing would be lost: such a folder begins anew.
+    if saved_steps(folder.path):
+        refuse_differences(folder.config(), config, tell)
+    return config, prepared
 
 
 def open_devices(config: Config) -> Devices:
@@ -165,7 +177,7 @@ def with_sizes_of_source(
 
 
 def open_store(
-    folder: RunFolder, config: Config, devices: Devices, tell: Callable[[str], None]
+    folder: RunFolder, config: Config, devices: Devices, tell: Tell
 ) -> contextlib.AbstractContextManager[CheckpointStore]:
     """The run's checkpoints, open for writing on one host and for reading on others."""
     store = CheckpointStore(
@@ -176,18 +188,6 @@ def open_store(
         keep_best=config.train.keep_best,
     )
     return store if devices.writes else contextlib.nullcontext(store)
-
-
-def begun_config(folder: RunFolder, asked: Config) -> Config:
-    """The options that a run goes on with: those it was begun with, unless the person
-    allows changes."""
-    begun = folder.config()
-    if not asked.allow_changes:
-        return begun
-    # The schedule goes by the end that the run began with.
-    ends = {n: getattr(begun.train, n) for n in ("epochs", "steps", "minutes")}
-    train = dataclasses.replace(asked.train, **ends)
-    return begun.replace(train=train, model=asked.model)
 
 
 def check_tying(config: Config, prepared: Prepared) -> None:
@@ -211,65 +211,11 @@ def refuse_published(folder: RunFolder) -> None:
         )
 
 
-def data_of(config: Config, prepared: Prepared) -> DataConfig:
-    """The options that a prepared folder was made with, as those of a run.
-
-    Raises:
-      InputError: an option was given that the folder has decided otherwise, or its
-        sentences are longer than the model reads.
-    """
-    asked = config.data
-    own = ("prepared", "subword_sampling", "processes")
-    _refuse_decided("data", asked, prepared.data, DataConfig(), own)
-    sampling = asked.subword_sampling or prepared.data.subword_sampling
-    if sampling and prepared.data.tokenizer == "characters":
-        raise InputError(
-            f"data.subword_sampling={sampling} cuts words anew, but {asked.prepared} "
-            "was prepared with data.tokenizer=characters, which has no words: leave it "
-            "out, or prepare again with unigram or bpe."
-        )
-    longest = int(prepared.lengths.max())
-    if longest > config.model.max_length:
-        raise InputError(
-            f"{asked.prepared} has sentences of {longest} tokens, but "
-            f"model.max_length={config.model.max_length}: give --model.max-length "
-            f"{prepared.max_length}, or prepare again with a lower --max-length."
-        )
-    # The corpus stands in the folder's own options, and is not read again.
-    return dataclasses.replace(
-        prepared.data,
-        **{"src": (), "tgt": (), "weights": ()},
-        **{"validation_src": "", "validation_tgt": "", "test_src": "", "test_tgt": ""},
-        prepared=asked.prepared,
-        subword_sampling=sampling,
-        processes=asked.processes,
-    )
-
-
-def _refuse_decided(
-    table: str, asked: Any, decided: Any, plain: Any, own: tuple[str, ...] = ()
-) -> None:
-    """Raises InputError for an option that was given and that a folder has decided
-    otherwise; one that was given its default cannot be told from one that was not."""
-    for field in dataclasses.fields(plain):
-        name = f"{table}.{field.name}"
-        wanted, was, default = (
-            getattr(options, field.name) for options in (asked, decided, plain)
-        )
-        if dataclasses.is_dataclass(default):
-            _refuse_decided(name, wanted, was, default)
-        elif field.name not in own and wanted != default and wanted != was:
-            raise InputError(
-                f"{name}={wanted!r} was asked for, but the prepared folder has "
-                f"{was!r}: leave it out, or prepare again with it."
-            )
-
-
 def batch_shapes(config: Config, prepared: Prepared) -> list[Shape]:
     """The shapes that hold every pair of training and validation; they do not depend on
     the devices."""
     lengths = prepared.lengths
-    recut = recut_of(config, prepared)
+    recut = prepared.recut(config.data.subword_sampling, seed=config.seed)
     if recut:
         longer = recut.lengths(prepared.train, config.model.max_length)
         lengths = np.concatenate([longer, prepared.validation.lengths])
@@ -282,38 +228,6 @@ def batch_shapes(config: Config, prepared: Prepared) -> list[Shape]:
     )
     parts = config.train.accumulate
     return [shape._replace(rows=shape.rows * parts) for shape in shapes]
-
-
-def refuse_differences(
-    begun: Config, asked: Config, tell: Callable[[str], None] = say
-) -> None:
-    """Raises InputError if a run would go on with other options than it began with."""
-
-    def flat(config: Config) -> dict[str, Any]:
-        return {
-            f"{table}.{name}" if table else name: value
-            for table, fields in (
-                ("", {"seed": config.seed, "init_from": config.init_from}),
-                ("data", dataclasses.asdict(config.data)),
-                ("model", dataclasses.asdict(config.model)),
-                ("train", dataclasses.asdict(config.train)),
-            )
-            for name, value in fields.items()
-            if name not in MAY_DIFFER
-        }
-
-    old, new = flat(begun), flat(asked)
-    differing = [name for name in old if old[name] != new[name]]
-    listed = "; ".join(f"{n} was {old[n]!r}, is now {new[n]!r}" for n in differing)
-    changeable = CHANGEABLE.issuperset(differing)
-    if differing and asked.allow_changes and changeable:
-        tell(f"  the run goes on with other options, so not bit-identical: {listed}")
-    elif differing:
-        raise InputError(
-            f"{asked.run} holds a run that was begun with other options ({listed}): "
-            "repeat them, or choose another --run"
-            + (", or go on all the same with --allow-changes." if changeable else ".")
-        )
 
 
 @contextlib.contextmanager
@@ -346,15 +260,19 @@ def check(config: Config) -> None:
         if near.exists():
             raise InputError(f"--run {folder.path}: {near} is a file: choose another.")
         near = near.parent
-    with one_sentence(f"cannot write to {near}"):
-        trial = tempfile.mkdtemp(prefix=".flaxformer-mt-check-", dir=near)
-    try:
+    with _trial_folder(near) as trial:
         say(f"checking in {near}, where nothing stays")
-        fitted = fit(_trial_of(config, f"{trial}/run"), verbose=False)
+        begun = _check_begun(folder, config) if saved_steps(folder.path) else None
+        if begun:
+            config = with_sizes_of_source(config).replace(init_from="")
+        fitted = _fit(
+            _trial_of(config, f"{trial}/run"), verbose=False, show_stages=True
+        )
         translator = fitted.translator()  # the checkpoint loads
         translator.translate("a")
-    finally:
-        shutil.rmtree(trial, ignore_errors=True)
+        corpus = load_params(fitted.run).record["fingerprint"]
+    if begun and begun.record["fingerprint"] != corpus:
+        raise changed_corpus(folder.path)
     highest = HOPELESS * math.log(len(translator.tgt_tokenizer.vocabulary))
     if not fitted.best_loss <= highest:
         raise DivergedError(
@@ -367,6 +285,44 @@ def check(config: Config) -> None:
         f"({in_gigabytes(fitted.memory)}), validation, saving, loading and "
         f"translating: all is well, after {in_words(time.monotonic() - began)}"
     )
+
+
+@contextlib.contextmanager
+def _trial_folder(near: Path) -> Iterator[str]:
+    """A folder that is gone afterwards, however that comes; and so are those of checks
+    that were killed on an earlier day."""
+    for old in near.glob(f"{TRIAL}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > 86_400:
+                shutil.rmtree(old, ignore_errors=True)
+    with one_sentence(f"cannot write to {near}"):
+        trial = tempfile.mkdtemp(prefix=TRIAL, dir=near)
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main:  # SIGTERM ends a check as Ctrl-C does; training has its own way
+        before = signal.signal(signal.SIGTERM, _stop_check)
+    try:
+        yield trial
+    except StoppedError as stopped:
+        stopped.args = ("the check was stopped; nothing of it stays.",)
+        raise
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
+        shutil.rmtree(trial, ignore_errors=True)
+
+
+def _stop_check(signal_number: int, frame: Any) -> None:
+    raise StoppedError("", signal_number)
+
+
+def _check_begun(folder: RunFolder, config: Config) -> Loaded:
+    """What the folder's run would go on from; raises what would keep it from that."""
+    settled(config, say)
+    # Nobody else may be writing there.
+    with CheckpointStore(folder.path, guarded_files=GUARDED, note=say):
+        latest = load_params(folder.path, "latest", note=say)
+    say(f"  the run that is there would go on from step {latest.step:,}")
+    return latest
 
 
 def _trial_of(config: Config, run: str) -> Config:
@@ -401,7 +357,7 @@ def preset_for(name: str, arguments: list[str]) -> Config:
 
 
 HELP = """\
---preset NAME    where the options start from; each can be given besides:
+--preset NAME    where the options start from; every value can be given as well, and wins:
 
 {presets}
 

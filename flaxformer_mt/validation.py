@@ -17,6 +17,7 @@ from flaxformer_mt.model.transformer import Transformer
 from flaxformer_mt.text.batching import EpochBatches
 from flaxformer_mt.text.prepared import Prepared, TextPair
 from flaxformer_mt.training.devices import Devices
+from flaxformer_mt.training.loss import mean_of
 from flaxformer_mt.training.step import eval_step, eval_step_by_core
 
 # A target token costs about as much to decode as to train on; its loss alone costs the
@@ -77,10 +78,7 @@ class Validation:
             )
             for _, batch in self.batches.in_order()
         ]
-        nats, num_tokens = np.sum(
-            [(float(t.nats), float(t.num_tokens)) for t in jax.device_get(sums)], axis=0
-        )
-        return float(nats / num_tokens)
+        return mean_of(sums)
 
     def scores(self, params: Any) -> dict[str, Any]:
         """chrF++ and BLEU of greedy translations, with sacreBLEU's signatures; nothing

@@ -22,7 +22,7 @@ FLOORS = [
     {"evaluation"},
     {"terminal", "command_line"},
     {"corpora"},
-    {"presets", "validation", "logbook"},
+    {"presets", "continuation", "commentary", "validation", "logbook"},
     {"session"},
     {"train", "translate", "evaluate", "prepare", "download", "average"},
     {"__main__"},

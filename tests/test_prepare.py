@@ -23,8 +23,8 @@ from flaxformer_mt.config import (
 from flaxformer_mt.errors import InputError, RunBusyError, StorageError
 from flaxformer_mt.prepare import Places, PrepareOptions, prepare_folder
 from flaxformer_mt.text.preparation import prepare
-from flaxformer_mt.text.prepared import open_prepared
-from flaxformer_mt.train import data_of, fit
+from flaxformer_mt.text.prepared import data_of, open_prepared
+from flaxformer_mt.train import fit
 from flaxformer_mt.training.checkpoints import load_params
 from tests.conftest import leaves
 

@@ -14,11 +14,13 @@ import pytest
 
 from flaxformer_mt import session as loop
 from flaxformer_mt import starter
+from flaxformer_mt import train as door
 from flaxformer_mt.config import Config, DataConfig, ModelConfig, TrainConfig
 from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import (
     DivergedError,
     InputError,
+    RunBusyError,
     StoppedError,
     StorageError,
 )
@@ -388,6 +390,8 @@ def test_patience_ends_a_run_and_is_kept_over_a_stop(config, monkeypatch):
     fitted = fit(patient, verbose=False)
     assert (fitted.step, fitted.best_step) == (20, 10)
     assert fit(patient, verbose=False).step == 20
+    # Steps that are asked for by number are taken.
+    assert fit(patient, verbose=False, more_steps=3).step == 23
 
 
 def test_other_options_of_training_are_allowed_when_asked(config, capsys):
@@ -443,6 +447,40 @@ def test_a_check_finds_all_well_and_leaves_nothing(config, tmp_path, capsys):
     before = sorted(tmp_path.iterdir())
     check(config)
     assert "all is well" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_check_looks_at_the_run_that_is_there(config, tmp_path, capsys):
+    """What would keep it from going on is found, and the run stays as it is."""
+    fit(with_steps(config, steps=3), verbose=False)
+    before = fingerprint(config.run)
+    # A source that the run needs no more.
+    check(config.replace(init_from=""))
+    told = capsys.readouterr().err
+    assert "would go on from step 3" in told and "all is well" in told
+    assert fingerprint(config.run) == before and saved_steps(config.run) == [3]
+    with pytest.raises(InputError, match=r"train\.learning_rate was 0\.003"):
+        check(with_steps(config, steps=20, learning_rate=1.0))
+    with CheckpointStore(config.run), pytest.raises(RunBusyError):
+        check(config)
+    with open(tmp_path / "pairs.tsv", "a", encoding="utf-8") as file:
+        file.write("a rst\ttsr a\n")
+    with pytest.raises(InputError, match="the corpus has changed"):
+        check(config)
+
+
+def test_a_check_that_is_stopped_leaves_nothing(config, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        signal.raise_signal(signal.SIGTERM)
+
+    before = sorted(tmp_path.iterdir())
+    killed = tmp_path / ".flaxformer-mt-check-killed"
+    killed.mkdir()
+    os.utime(killed, (0, 0))  # of an earlier day
+    monkeypatch.setattr(door, "prepare", stop)
+    with pytest.raises(StoppedError, match="nothing of it stays") as stopped:
+        check(config)
+    assert stopped.value.exit_code == 143
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -9,14 +9,13 @@ import importlib.util
 import io
 import logging
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flaxformer_mt.training.storage import Folder, one_sentence, sync_folder
+from flaxformer_mt.training.storage import Folder, one_sentence, replace_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +75,7 @@ def draw_curves(
             figure = _draw(entries, _best(entries, best_step))
             figure.savefig(picture, format="png", dpi=DOTS_PER_INCH)
     with one_sentence(f"cannot write {path}"):
-        _replace_bytes(Path(path), picture.getvalue())
+        replace_bytes(Path(path), picture.getvalue())
 
 
 def number(value: Any) -> float:
@@ -313,19 +312,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
-
-
-def _replace_bytes(path: Path, content: bytes) -> None:
-    """What storage.replace_text does, for bytes."""
-    unfinished = path.with_name(path.name + ".tmp")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
-    sync_folder(path.parent)

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flaxformer_mt.config import DataConfig, options_from
+from flaxformer_mt.config import Config, DataConfig, options_from
 from flaxformer_mt.errors import InputError
-from flaxformer_mt.text.batching import SpecialIds
+from flaxformer_mt.text.batching import Recut, SpecialIds
 from flaxformer_mt.text.columns import map_array
 from flaxformer_mt.text.encoded import EncodedPairs, EncodedSide, digest
 from flaxformer_mt.text.filters import Tally, read_tally
@@ -69,6 +69,14 @@ class Prepared:
     def lengths(self) -> np.ndarray:
         """[N, 2], tokens a side with one special, of training and validation."""
         return np.concatenate([self.train.lengths, self.validation.lengths])
+
+    def recut(self, strength: float, *, seed: int) -> Recut | None:
+        """How training cuts words anew in each epoch; None where it does not."""
+        if not strength:
+            return None
+        return Recut(
+            *(self.src_tokenizer, self.tgt_tokenizer), strength=strength, seed=seed
+        )
 
     def check_ids(self) -> None:
         """Raises InputError for an id that its vocabulary does not have: a device would
@@ -287,3 +295,57 @@ def _open_pairs(folder: Path, part: str, columns: dict[str, Any]) -> EncodedPair
         name: columns[f"{part}.{name}"]["sha256"] for name in pairs.columns()
     }
     return pairs
+
+
+def data_of(config: Config, prepared: Prepared) -> DataConfig:
+    """The options that a prepared folder was made with, as those of a run.
+
+    Raises:
+      InputError: an option was given that the folder has decided otherwise, or its
+        sentences are longer than the model reads.
+    """
+    asked = config.data
+    own = ("prepared", "subword_sampling", "processes")
+    _refuse_decided("data", asked, prepared.data, DataConfig(), own)
+    sampling = asked.subword_sampling or prepared.data.subword_sampling
+    if sampling and prepared.data.tokenizer == "characters":
+        raise InputError(
+            f"data.subword_sampling={sampling} cuts words anew, but {asked.prepared} "
+            "was prepared with data.tokenizer=characters, which has no words: leave it "
+            "out, or prepare again with unigram or bpe."
+        )
+    longest = int(prepared.lengths.max())
+    if longest > config.model.max_length:
+        raise InputError(
+            f"{asked.prepared} has sentences of {longest} tokens, but "
+            f"model.max_length={config.model.max_length}: give --model.max-length "
+            f"{prepared.max_length}, or prepare again with a lower --max-length."
+        )
+    # The corpus stands in the folder's own options, and is not read again.
+    return dataclasses.replace(
+        prepared.data,
+        **{"src": (), "tgt": (), "weights": ()},
+        **{"validation_src": "", "validation_tgt": "", "test_src": "", "test_tgt": ""},
+        prepared=asked.prepared,
+        subword_sampling=sampling,
+        processes=asked.processes,
+    )
+
+
+def _refuse_decided(
+    table: str, asked: Any, decided: Any, plain: Any, own: tuple[str, ...] = ()
+) -> None:
+    """Raises InputError for an option that was given and that a folder has decided
+    otherwise; one that was given its default cannot be told from one that was not."""
+    for field in dataclasses.fields(plain):
+        name = f"{table}.{field.name}"
+        wanted, was, default = (
+            getattr(options, field.name) for options in (asked, decided, plain)
+        )
+        if dataclasses.is_dataclass(default):
+            _refuse_decided(name, wanted, was, default)
+        elif field.name not in own and wanted != default and wanted != was:
+            raise InputError(
+                f"{name}={wanted!r} was asked for, but the prepared folder has "
+                f"{was!r}: leave it out, or prepare again with it."
+            )

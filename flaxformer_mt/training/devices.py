@@ -1,4 +1,4 @@
-"""Where the numbers are computed: devices and hosts, their memory, compiled programs.
+"""Where the numbers are computed: the devices of a run, on one host or several.
 
 A run has one `Mesh` over all of its devices. The rows of a batch are spread over it and
 everything else lies on each device whole; what has to be sent between devices XLA finds
@@ -8,29 +8,19 @@ out by itself (GSPMD, Xu et al. 2021).
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import os
-import platform
-import re
-import shutil
 import socket
-import stat
-import threading
 import time
-import warnings
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from flaxformer_mt.errors import InputError
+from flaxformer_mt.errors import InputError, first_line_of
+from flaxformer_mt.training.memory import device_memory
 
 Device = Literal["auto", "cpu", "gpu"]
 Tree = TypeVar("Tree")
@@ -51,21 +41,27 @@ def check_versions(jax_version: str = jax.__version__) -> None:
 # --- one device ---------------------------------------------------------------------
 
 
-def choose_device(wanted: Device) -> jax.Device:
+def choose_device(wanted: Device, *, alone: bool = False) -> jax.Device:
     """The device of this host to compute on, made JAX's default.
 
     auto takes a GPU where JAX has one and the CPU elsewhere.
 
+    Args:
+      alone: take most of a GPU's memory at once, as JAX does by itself; else only what
+        is needed, so that one can translate beside a training.
+
     Raises:
       InputError: a GPU is asked for and JAX finds none.
     """
+    if not alone:  # read when the first device is touched
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         # Of this host: jax.devices() begins with those of host 0.
         backend = "cpu" if wanted == "cpu" else None
         device = jax.local_devices(backend=backend)[0]
     except RuntimeError as error:
         raise InputError(
-            f"JAX cannot start a device ({_first_line(error)}): unset JAX_PLATFORMS, "
+            f"JAX cannot start a device ({first_line_of(error)}): unset JAX_PLATFORMS, "
             "or check the driver."
         ) from error
     if wanted == "gpu" and device.platform != "gpu":
@@ -148,10 +144,10 @@ def join_hosts(distributed: bool, *, timeout: int = 300) -> None:
         raise
     except Exception as error:  # each way to start processes has errors of its own
         raise InputError(
-            f"--distributed could not join the hosts of the run ({_first_line(error)})"
-            ": start one process a host under Slurm or Open MPI, or give each "
-            "JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and "
-            "JAX_PROCESS_ID (from 0)."
+            "--distributed could not join the hosts of the run "
+            f"({first_line_of(error)}): start one process a host under Slurm or Open "
+            "MPI, or give each JAX_COORDINATOR_ADDRESS (host:port of process 0), "
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID (from 0)."
         ) from error
 
 
@@ -176,10 +172,6 @@ def _wait_for_coordinator(address: str | None, timeout: float) -> None:
             time.sleep(0.2)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n")[0].rstrip(". ")
-
-
 @dataclasses.dataclass(frozen=True)
 class Devices:
     """The devices of a run, on all of its hosts.
@@ -200,7 +192,7 @@ class Devices:
         Raises:
           InputError: see choose_device.
         """
-        first = choose_device(wanted)
+        first = choose_device(wanted, alone=True)
         devices = jax.devices(first.platform)
         if first.platform == "cpu" and cores and jax.process_count() == 1:
             devices = devices[:cores]
@@ -349,288 +341,3 @@ def stay_whole(tree: Tree, *, like: Any) -> Tree:
 @functools.partial(jax.jit, static_argnames="everywhere")
 def _any(flags: jax.Array, everywhere: NamedSharding) -> jax.Array:
     return jax.lax.with_sharding_constraint(jnp.any(flags), everywhere)
-
-
-# --- memory -------------------------------------------------------------------------
-
-
-def memory_of(compiled: jax.stages.Compiled) -> int:
-    """Bytes on each device while the program runs, as XLA has planned them: arguments,
-    outputs and what lies between, without what it writes in place; 0 where the backend
-    does not tell.
-
-    `train_step.lower(...).compile()` is such a program. A call with the same arguments
-    afterwards does not compile again.
-    """
-    plan = compiled.memory_analysis()
-    if plan is None:
-        return 0
-    return (
-        plan.argument_size_in_bytes
-        + plan.output_size_in_bytes
-        - plan.alias_size_in_bytes
-        + plan.temp_size_in_bytes
-    )
-
-
-def device_memory(device: jax.Device, *, root: Path = Path("/")) -> int | None:
-    """Bytes that JAX can use on a device, None where nobody tells.
-
-    A GPU's are those that JAX has set aside. The CPU's are the memory that is free now
-    or can be freed, within the limit of a container; on macOS all that the machine has.
-
-    Args:
-      root: where /proc and /sys are.
-    """
-    if device.platform != "cpu":
-        return (device.memory_stats() or {}).get("bytes_limit")
-    free = _number_after("MemAvailable:", root / "proc/meminfo")
-    if free is None:
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return None
-    return max(0, min([free * 1024, *_container_memory(root)]))
-
-
-def _container_memory(root: Path) -> list[int]:
-    """Bytes left below each limit that the process is under, cgroup v1 and v2."""
-    folders = []
-    for line in _read(root / "proc/self/cgroup").split("\n"):
-        if line.count(":") < 2:
-            continue
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            top, names = root / "sys/fs/cgroup", ("memory.max", "memory.current")
-        elif "memory" in controllers.split(","):
-            top = root / "sys/fs/cgroup/memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-        else:
-            continue
-        # A container often has no name for the path outside: then the top is its own.
-        own = top / path.lstrip("/")
-        folders += [(f, *names) for f in (own, *own.parents) if f.is_relative_to(top)]
-    left = []
-    for folder, limit, used in folders:
-        numbers = [_read(folder / name).strip() for name in (limit, used)]
-        if all(number.isdecimal() for number in numbers):  # not "max"
-            cached = _number_after("inactive_file ", folder / "memory.stat") or 0
-            left.append(int(numbers[0]) - int(numbers[1]) + cached)
-    return left
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _number_after(word: str, path: Path) -> int | None:
-    found = re.search(rf"^{re.escape(word)}\s*(\d+)", _read(path), re.MULTILINE)
-    return int(found[1]) if found else None
-
-
-def check_memory(needed: int, have: int | None, *, what: str) -> None:
-    """Raises InputError, saying what to lower, where a program cannot fit.
-
-    Args:
-      needed, have: bytes, as from memory_of and Devices.memory; None is let pass.
-      what: the program, as in "a step of 64 sentences, 128 wide".
-    """
-    if have is not None and needed > have:
-        raise InputError(
-            f"{what} needs {in_gigabytes(needed)} of memory on each device, but "
-            f"{in_gigabytes(have)} can be used: lower --train.batch-sentences or "
-            "--train.batch-tokens (and raise --train.accumulate by as much, for the "
-            "same updates), or lower --model.max-length."
-        )
-
-
-def in_gigabytes(num_bytes: int) -> str:
-    """Bytes for a person: "1.4 GB", or "12 MB" where that is less than a tenth."""
-    if num_bytes < 1e8:
-        return f"{num_bytes / 1e6:.0f} MB"
-    return f"{num_bytes / 1e9:,.1f} GB"
-
-
-# --- compiled programs --------------------------------------------------------------
-
-MAX_CACHE_BYTES = 512 * 2**20
-MIN_FREE_BYTES = 64 * 2**20  # on the disk: a cache is no reason to fill it
-
-
-def enable_compilation_cache(
-    device: jax.Device, *, note: Callable[[str], None]
-) -> Path | None:
-    """The folder where compiled programs are kept for the next start; None without one.
-
-    It is `flaxformer-mt/xla` in XDG_CACHE_HOME (~/.cache), or FLAXFORMER_MT_CACHE, in
-    which an empty value means none; a folder that was given to JAX itself
-    (JAX_COMPILATION_CACHE_DIR) is left as it is. A program in it is machine code that
-    will be run, so the folder has to be this user's alone. Whatever goes wrong with it,
-    programs are compiled as if it were not there; it can be deleted at any time.
-
-    Args:
-      device: what will be computed on, already chosen.
-      note: is told, in one sentence, why there is no cache where one was wanted.
-    """
-    given = jax.config.jax_compilation_cache_dir
-    if given and Path(given) not in _enabled:
-        folder = Path(given)
-    else:
-        folder = _own_cache(note)
-        _use_cache(folder)
-    if folder:
-        # JAX warns, at each program, of a cache that it cannot read or write.
-        ignored = r"Error (reading|writing) persistent compilation cache"
-        warnings.filterwarnings("ignore", ignored, UserWarning)
-        if device.platform == "cpu":
-            _silence_cpu_loader()
-    return folder
-
-
-_enabled: set[Path] = set()  # by this process
-
-
-def _own_cache(note: Callable[[str], None]) -> Path | None:
-    """The folder, ready to be used; None where there is none to be, or cannot be."""
-    try:
-        folder = _cache_folder()
-        if folder is not None:
-            _make_own_folder(folder)
-            _mend_cache(folder)
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or _first_line(error)
-        note(
-            f"compiled programs are not kept for the next start: {reason}; give "
-            "another folder in FLAXFORMER_MT_CACHE."
-        )
-        return None
-    return folder
-
-
-def _cache_folder() -> Path | None:
-    asked = os.environ.get("FLAXFORMER_MT_CACHE")
-    if asked == "":
-        return None
-    if asked is None:
-        base = os.environ.get("XDG_CACHE_HOME", "")
-        # The specification says to ignore a relative path.
-        base = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-        asked = base / "flaxformer-mt" / "xla"
-    # XLA:CPU runs a program that was compiled for another processor, if it meets one,
-    # until an instruction is unknown: a home may be on machines of several kinds.
-    return Path(os.path.abspath(os.path.expanduser(asked))) / _machine()
-
-
-def _machine() -> str:
-    """A name for this kind of processor, the same on all machines that have it."""
-    cpuinfo = _read(Path("/proc/cpuinfo")).split("\n\n")[0]
-    kind = re.findall(
-        r"^(?:model name|flags|Features|CPU part)\s*:.*", cpuinfo, re.MULTILINE
-    )
-    text = "\n".join([platform.system(), platform.processor(), *kind])
-    return f"{platform.machine()}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
-def _make_own_folder(folder: Path) -> None:
-    """Raises RuntimeError, or OSError, for a folder that others could put a program in,
-    and for one that takes no file."""
-    for missing in reversed([p for p in (folder, *folder.parents) if not p.exists()]):
-        missing.mkdir(mode=0o700, exist_ok=True)
-    for path in (folder, *folder.parents) if hasattr(os, "getuid") else ():
-        _refuse_shared(path, is_own=path in (folder, folder.parent))
-    if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
-        raise RuntimeError(f"the disk of {folder} is almost full")
-    probe = folder / f"probe-{os.getpid()}"
-    try:
-        probe.write_bytes(b"can be written")
-    finally:
-        probe.unlink(missing_ok=True)
-
-
-def _refuse_shared(path: Path, *, is_own: bool) -> None:
-    """Raises RuntimeError where another user could put a folder of theirs, or a file,
-    in the place of ours.
-
-    is_own: a folder of this cache; one that it lies in has to be no stricter than /tmp.
-    """
-    about = path.stat()
-    if is_own and about.st_uid != os.getuid():
-        raise RuntimeError(f"{path} belongs to another user")
-    group = stat.S_IWGRP if is_own else 0
-    is_sticky = about.st_mode & stat.S_ISVTX and not is_own
-    if about.st_mode & (stat.S_IWOTH | group) and not is_sticky:
-        raise RuntimeError(f"{path} can be written by other users (chmod go-w)")
-
-
-def _mend_cache(folder: Path) -> None:
-    """Removes what a process left that was killed, or had no room, while it wrote.
-
-    JAX writes a program and then the time of its last use. A program without a time
-    may be half of one, and JAX's eviction fails for good at the first that it meets.
-    """
-    with filelock.FileLock(folder / ".lockfile", timeout=10):  # JAX's own
-        names = {path.name for path in folder.iterdir()}
-        for name in names:
-            stem, _, kind = name.rpartition("-")
-            other = {"cache": "atime", "atime": "cache"}.get(kind)
-            if other and f"{stem}-{other}" not in names:
-                (folder / name).unlink(missing_ok=True)
-
-
-def _use_cache(folder: Path | None) -> None:
-    name = str(folder) if folder else None
-    if jax.config.jax_compilation_cache_dir != name:
-        compilation_cache.reset_cache()  # another one may be open
-    jax.config.update("jax_compilation_cache_dir", name)
-    if folder is None:
-        return
-    _enabled.add(folder)
-    # Every program: dozens of small ones at a start take as long as a large one.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    # With a bound JAX holds a lock while it reads or writes, and drops what was not
-    # used for longest.
-    jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
-
-
-def _silence_cpu_loader() -> None:
-    """XLA:CPU writes 4 kB of false alarm to stderr for each program that it loads on a
-    processor with AVX-512 (jax-ml/jax#38445). Its other errors come as exceptions."""
-    before = jax.config.jax_logging_level
-    jax.config.update("jax_logging_level", "CRITICAL")  # of XLA, and of JAX's loggers
-    jax.config.update("jax_logging_level", before)  # of JAX's loggers
-
-
-class CompileCount:
-    """Programs that were compiled, or loaded, while it was open, by name:
-    `with CompileCount() as count: ...; count.compiled["train_step"]`."""
-
-    def __init__(self) -> None:
-        self.compiled: Counter[str] = Counter()
-        self.loaded: Counter[str] = Counter()  # from the cache of an earlier start
-        self.seconds = 0.0  # both together
-        self._thread = threading.local()
-
-    def __enter__(self) -> "CompileCount":
-        jax.monitoring.register_event_listener(self._hit)
-        jax.monitoring.register_event_duration_secs_listener(self._done)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        jax.monitoring.unregister_event_listener(self._hit)
-        jax.monitoring.unregister_event_duration_listener(self._done)
-
-    def _hit(self, event: str, **about: object) -> None:
-        if event == "/jax/compilation_cache/cache_hits":
-            self._thread.hit = True  # of the program whose end comes next
-
-    def _done(self, event: str, seconds: float, **about: object) -> None:
-        if event != "/jax/core/compile/backend_compile_duration":
-            return
-        name = str(about.get("fun_name", "")).removeprefix("jit(").removesuffix(")")
-        was_hit = getattr(self._thread, "hit", False)
-        self._thread.hit = False
-        (self.loaded if was_hit else self.compiled)[name] += 1
-        self.seconds += seconds

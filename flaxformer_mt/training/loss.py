@@ -5,10 +5,12 @@ Axes: B batch, T target length, D d_model, V target vocabulary; N rows of one pi
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
@@ -26,6 +28,15 @@ class Totals:
     def mean_loss(self) -> jax.Array:
         """Nats a token; 0 where there was no token."""
         return self.nats / jnp.maximum(self.num_tokens, 1)
+
+
+def mean_of(sums: Sequence[Totals]) -> float:
+    """Nats a token over many batches: sums added on the host, divided once."""
+    fetched = jax.device_get(list(sums))
+    nats, num_tokens = np.sum(
+        [(float(t.nats), float(t.num_tokens)) for t in fetched], axis=0
+    )
+    return float(nats / num_tokens)
 
 
 def cross_entropy(

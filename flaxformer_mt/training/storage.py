@@ -52,10 +52,15 @@ def atomic_write_json(path: Folder, value: Any) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Does what atomic_write_text does, with the errors as the system has them."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Does what replace_text does, for bytes."""
     unfinished = path.with_name(path.name + ".tmp")
     try:
-        with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with open(unfinished, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)

@@ -1,4 +1,4 @@
-"""A run on one device, on several and on two hosts; memory; kept programs.
+"""A run on one device, on several and on two hosts.
 
 This file run as a script is a child: one with eight simulated devices, or a host.
 """
@@ -8,8 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import types
-import warnings
 from pathlib import Path
 
 import jax
@@ -17,26 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.dropout import hash_bits
 from flaxformer_mt.model.transformer import make_model
 from flaxformer_mt.text.batching import Shape, make_batch
-from flaxformer_mt.training import devices
 from flaxformer_mt.training.checkpoints import CheckpointStore, load_params
 from flaxformer_mt.training.devices import (
-    CompileCount,
     Devices,
-    check_memory,
     check_versions,
     choose_device,
     cpu_count,
     describe_device,
-    device_memory,
-    enable_compilation_cache,
     join_hosts,
-    memory_of,
     stay_whole,
 )
 from flaxformer_mt.training.step import StepOptions, init_state, train_step
@@ -341,6 +332,11 @@ def test_rows_are_a_multiple_of_the_devices():
     assert [Devices(mesh).rows(n) for n in (1, 8, 9, 64)] == [8, 8, 16, 64]
 
 
+def test_this_machine_has_memory_and_each_of_its_devices_a_part():
+    where = Devices.of("cpu")
+    assert 2**24 < where.memory() < 2**50
+
+
 def test_hosts_that_cannot_be_joined_are_one_sentence(monkeypatch):
     join_hosts(False)
     monkeypatch.setattr(jax.config, "update", lambda name, value: None)
@@ -382,6 +378,19 @@ def test_the_cpu_is_there_and_named():
     assert 1 <= cpu_count() <= os.cpu_count()
 
 
+def test_who_only_translates_leaves_a_gpu_to_others(monkeypatch):
+    name = "XLA_PYTHON_CLIENT_PREALLOCATE"
+    monkeypatch.setenv(name, "")  # so that it is put back
+    monkeypatch.delenv(name)
+    Devices.of("cpu")
+    assert name not in os.environ
+    choose_device("cpu")
+    assert os.environ[name] == "false"
+    monkeypatch.setenv(name, "true")  # the person knows better
+    choose_device("cpu")
+    assert os.environ[name] == "true"
+
+
 def test_a_gpu_that_is_not_there_is_one_sentence():
     """Row P2."""
     # Not a mark: a host must join the others before anything asks for a device.
@@ -389,203 +398,6 @@ def test_a_gpu_that_is_not_there_is_one_sentence():
         pytest.skip("there is a GPU here")
     with pytest.raises(InputError, match="found only CPU: install the extra 'cuda'"):
         choose_device("gpu")
-
-
-# --- memory -------------------------------------------------------------------------
-
-
-def test_the_memory_of_a_program_counts_what_is_written_in_place_once():
-    x = jnp.zeros(1000)
-    plain = jax.jit(lambda x: x + 1).lower(x).compile()
-    in_place = jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile()
-    assert (memory_of(plain), memory_of(in_place)) == (8000, 4000)
-
-
-def make_machine(root, files):
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text, encoding="utf-8")
-    return root
-
-
-MEMINFO = {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    8000 kB\n"}
-V2 = {
-    **MEMINFO,
-    "proc/self/cgroup": "0::/a/b\n",
-    "sys/fs/cgroup/a/b/memory.max": "max\n",
-    "sys/fs/cgroup/a/memory.max": "3000000\n",
-    "sys/fs/cgroup/a/memory.current": "1000000\n",
-    "sys/fs/cgroup/a/memory.stat": "anon 5\nactive_file 7\ninactive_file 400000\n",
-}
-V1 = {
-    **MEMINFO,
-    "proc/self/cgroup": "8:pids:/\n4:cpu,memory:/docker/x\n",
-    "sys/fs/cgroup/memory/memory.limit_in_bytes": "2000000\n",
-    "sys/fs/cgroup/memory/memory.usage_in_bytes": "500000\n",
-}
-NO_LIMIT = {**V1, "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2**63 - 4096}\n"}
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [(MEMINFO, 8_192_000), (V2, 2_400_000), (V1, 1_500_000), (NO_LIMIT, 8_192_000)],
-    ids=["no container", "v2", "v1", "v1 without a limit"],
-)
-def test_the_memory_of_a_container_is_what_is_left_of_its_limit(
-    tmp_path, files, expected
-):
-    device = jax.devices("cpu")[0]
-    assert device_memory(device, root=make_machine(tmp_path, files)) == expected
-
-
-def test_this_machine_has_memory_and_each_of_its_devices_a_part():
-    where = Devices.of("cpu")
-    assert 2**24 < where.memory() < 2**50
-
-
-def test_what_does_not_fit_says_what_to_lower():
-    check_memory(10, 10, what="a step")
-    check_memory(10, None, what="a step")
-    with pytest.raises(
-        InputError,
-        match=r"^a step needs 3.1 GB .* but 12 MB can .*--train.batch-sentences or "
-        r"--train.batch-tokens .*--train.accumulate .*--model.max-length",
-    ):
-        check_memory(3_100_000_000, 12_000_000, what="a step")
-
-
-# --- kept programs ------------------------------------------------------------------
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """Turns the cache on in a folder; afterwards JAX is as it was."""
-    names = [
-        "jax_compilation_cache_dir",
-        "jax_compilation_cache_max_size",
-        "jax_persistent_cache_min_compile_time_secs",
-        "jax_persistent_cache_min_entry_size_bytes",
-    ]
-    before = {name: getattr(jax.config, name) for name in names}
-    monkeypatch.setenv("FLAXFORMER_MT_CACHE", str(tmp_path / "cache"))
-    notes = []
-
-    def enable():
-        notes.clear()
-        return enable_compilation_cache(jax.devices()[0], note=notes.append), notes
-
-    yield enable
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-def compute():
-    """A program that is compiled, or loaded, at every call."""
-
-    def kept_program(x):
-        return jax.nn.softmax(x @ x.T) @ jnp.sin(x)
-
-    x = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
-    with CompileCount() as count:
-        out = np.asarray(jax.jit(kept_program)(x))
-    kinds = {"compiled": count.compiled, "loaded": count.loaded}
-    assert count.seconds > 0
-    return out, {kind: c["kept_program"] for kind, c in kinds.items()}
-
-
-def test_a_kept_program_gives_the_same_bits_and_no_word_on_stderr(cache, capfd):
-    fresh, counted = compute()
-    assert counted == {"compiled": 1, "loaded": 0}
-    folder, notes = cache()
-    assert notes == [] and folder.stat().st_mode & 0o777 == 0o700
-    assert folder.parent.stat().st_mode & 0o777 == 0o700
-    kept, counted = compute()
-    assert counted == {"compiled": 1, "loaded": 0}
-    loaded, counted = compute()
-    assert counted == {"compiled": 0, "loaded": 1}
-    np.testing.assert_array_equal(kept, fresh)
-    np.testing.assert_array_equal(loaded, fresh)
-    assert capfd.readouterr() == ("", "")
-    assert cache() == (folder, [])  # a second run in the same process
-
-
-@pytest.mark.parametrize("level", ["folder", "above"])
-def test_a_folder_that_others_can_write_to_is_not_used(cache, level):
-    folder, _ = cache()
-    (folder if level == "folder" else folder.parent.parent).chmod(0o777)
-    used, notes = cache()
-    assert used is None and "can be written by other users" in notes[0]
-    assert jax.config.jax_compilation_cache_dir is None
-
-
-def test_a_folder_of_another_user_is_not_used(cache, monkeypatch):
-    me = os.getuid()
-    monkeypatch.setattr(os, "getuid", lambda: me + 1)
-    used, notes = cache()
-    assert used is None and "belongs to another user" in notes[0]
-
-
-def test_no_cache_is_used_where_none_is_wanted(cache, monkeypatch):
-    monkeypatch.setenv("FLAXFORMER_MT_CACHE", "")
-    assert cache() == (None, [])
-
-
-def test_the_cache_is_found_where_the_system_keeps_such_things(cache, monkeypatch):
-    monkeypatch.delenv("FLAXFORMER_MT_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/there")
-    folder = devices._cache_folder()
-    assert folder.parent == Path("/there/flaxformer-mt/xla")
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    monkeypatch.setenv("HOME", "/home/me")
-    parent = devices._cache_folder().parent
-    assert parent == Path("/home/me/.cache/flaxformer-mt/xla")
-
-
-def test_a_folder_given_to_jax_is_left_as_it_is(cache, tmp_path):
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
-    assert cache() == (tmp_path, [])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_disk_that_cannot_be_written_costs_the_cache_and_no_more(
-    cache, tmp_path, monkeypatch
-):
-    (tmp_path / "cache").write_bytes(b"")  # a file is in the way
-    used, notes = cache()
-    assert used is None and "directory" in notes[0].lower()
-    (tmp_path / "cache").unlink()
-    full = types.SimpleNamespace(free=0)
-    with monkeypatch.context() as patched:
-        patched.setattr(devices.shutil, "disk_usage", lambda path: full)
-        used, notes = cache()
-    assert used is None and "almost full" in notes[0]
-    assert compute()[1] == {"compiled": 1, "loaded": 0}
-
-
-def test_a_cache_that_breaks_later_is_compiled_around(cache):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        folder, _ = cache()
-        compute()
-        for path in folder.glob("*-cache"):
-            path.write_bytes(path.read_bytes()[:-100])
-        assert compute()[1] == {"compiled": 1, "loaded": 0}  # a damaged program
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
-        assert compute()[1] == {"compiled": 1, "loaded": 0}  # no folder
-
-
-def test_half_a_program_of_a_killed_process_is_removed(cache):
-    folder, _ = cache()
-    compute()
-    whole = sorted(path.name for path in folder.iterdir())
-    (folder / "jit_f-12-cache").write_bytes(b"half")
-    (folder / "jit_g-34-atime").write_bytes(b"12345678")
-    cache()
-    assert sorted(path.name for path in folder.iterdir()) == whole
-    assert compute()[1] == {"compiled": 0, "loaded": 1}
 
 
 if __name__ == "__main__":
