@@ -155,7 +155,7 @@ def test_dropout_acts_at_the_same_places(model, weights, twin, monkeypatch):
         return x.clip(-0.5, 0.7)
 
     def intercept(next_fun, args, kwargs, context):
-        if isinstance(context.module, Dropout):
+        if isinstance(context.module, Dropout) and context.module.rate:
             return stand_in(args[0])
         return next_fun(*args, **kwargs)
 
