@@ -19,9 +19,10 @@ and what may not:
     locked out    refused, although another step is whole
     crashed       an error that is not one of ours
 
-`held_out.jsonl` and `metrics.jsonl` have no checksum: no number of the model depends on
-them, and they are counted apart. What was measured goes to `results/damage_runs.json`;
-a failure makes the exit code 1.
+A damaged `held_out.jsonl`, the pairs for evaluate, has to be refused as such, and must
+not keep the model from loading. `metrics.jsonl` has no checksum: it is written anew
+from a checkpoint, and is counted apart. What was measured goes to
+`results/damage_runs.json`; a failure makes the exit code 1.
 """
 
 import argparse
@@ -47,7 +48,7 @@ from flaxformer_mt.training.checkpoints import CheckpointStore
 from flaxformer_mt.training.run_folder import GUARDED, METRICS, RunFolder
 
 RESULT = ROOT / "experiments" / "results" / "damage_runs.json"
-UNCHECKED = (HELD_OUT, METRICS)
+UNCHECKED = (METRICS,)
 FAILURES = ("silent", "locked out", "crashed")
 NUM_DISKS = 20
 Say = Callable[[str], None]
@@ -76,6 +77,12 @@ def surroundings(run: Path) -> list[Any]:
     return [folder.config().to_dict(), *(t.to_dict() for t in folder.tokenizers())]
 
 
+def kept_out(run: Path) -> list[Any]:
+    """The pairs for evaluate."""
+    folder = RunFolder.of(run)
+    return [folder.held_out(part) for part in ("validation", "test")]
+
+
 @dataclasses.dataclass(frozen=True)
 class Intact:
     """What the run holds while nothing is damaged."""
@@ -83,6 +90,7 @@ class Intact:
     digests: dict[int, dict[str, str]]  # of each step
     first: dict[str, int]  # the step that is loaded as "best", as "latest"
     surroundings: list[Any]
+    kept_out: list[Any]
 
     @classmethod
     def of(cls, run: Path) -> "Intact":
@@ -95,6 +103,7 @@ class Intact:
             },
             first={w: checkpoints.load_params(run, w).step for w in ("best", "latest")},
             surroundings=surroundings(run),
+            kept_out=kept_out(run),
         )
 
     def outcome(self, run: Path, damaged: Path, which: str) -> tuple[str, str]:
@@ -111,11 +120,26 @@ class Intact:
         known = self.digests[step]
         if around != self.surroundings or any(known[k] != v for k, v in shas.items()):
             return "silent", " ".join(notes)
+        if damaged.name == HELD_OUT:
+            return self._outcome_of_pairs(run, damaged)
         if notes:
             return "told", " ".join(notes)
         if step == self.first[which]:
             return "unharmed", ""
         return ("gone" if not damaged.exists() else "silent"), ""
+
+    def _outcome_of_pairs(self, run: Path, damaged: Path) -> tuple[str, str]:
+        """What came of a damage to the pairs for evaluate; the model has loaded."""
+        try:
+            same = kept_out(run) == self.kept_out
+        except FlaxformerError as error:
+            return "refused", str(error)
+        except Exception as error:
+            return "crashed", repr(error)
+        if same:
+            return "unharmed", ""
+        # A model without them: evaluate asks for pairs.
+        return ("silent" if damaged.exists() else "gone"), ""
 
     @staticmethod
     def _load(run: Path, which: str, note: Say) -> tuple[int, dict[str, str]]:

@@ -357,7 +357,7 @@ def preset_for(name: str, arguments: list[str]) -> Config:
 
 
 HELP = """\
---preset NAME    where the options start from; every value can be given as well, and wins:
+--preset NAME    where the options start from; those that are given win:
 
 {presets}
 

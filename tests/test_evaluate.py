@@ -12,6 +12,7 @@ from flaxformer_mt.decoding.translator import Report, Translator
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.evaluate import EvaluateOptions, evaluate, read_test
 from flaxformer_mt.starter import model_folder
+from flaxformer_mt.text.prepared import sealed
 from flaxformer_mt.training.run_folder import RunFolder
 
 
@@ -95,7 +96,7 @@ def two_runs(tmp_path, monkeypatch):
         for file in ("config.json", "tokenizer.src.json", "tokenizer.tgt.json"):
             shutil.copyfile(starter.path / file, tmp_path / name / file)
         (tmp_path / name / "held_out.jsonl").write_text(
-            held_out(*range(12)), encoding="utf-8"
+            sealed(held_out(*range(12))), encoding="utf-8"
         )
 
     def load(path, *, note):
@@ -124,7 +125,8 @@ def compare(two_runs, a="good", b="bad", *options):
 
 def test_two_runs_are_compared_on_the_pairs_that_both_kept(two_runs, capsys):
     (two_runs / "bad" / "held_out.jsonl").write_text(
-        held_out(*range(2, 30)) + held_out(0, part="validation"), encoding="utf-8"
+        sealed(held_out(*range(2, 30)) + held_out(0, part="validation")),
+        encoding="utf-8",
     )
     compare(two_runs)
     shown = capsys.readouterr()
@@ -158,7 +160,9 @@ def test_a_run_against_itself_is_no_verdict(two_runs, capsys):
 
 
 def test_runs_with_no_pair_in_common_ask_for_some(two_runs):
-    (two_runs / "bad" / "held_out.jsonl").write_text(held_out(50), encoding="utf-8")
+    (two_runs / "bad" / "held_out.jsonl").write_text(
+        sealed(held_out(50)), encoding="utf-8"
+    )
     with pytest.raises(InputError, match="new to both with --src and --ref"):
         compare(two_runs)
     with pytest.raises(InputError, match="kept no pairs for validation: give some"):
@@ -205,3 +209,20 @@ def test_runs_that_normalise_differently_are_told_of(two_runs, capsys):
 def test_a_comparison_that_cannot_be_is_one_sentence(arguments, message):
     with pytest.raises(InputError, match=message):
         evaluate(arguments)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: text.replace("Sentence 3", "Sentence 4"),
+        lambda text: text[text.index("\n") + 1 :],
+    ],
+    ids=["halved", "emptied", "changed", "without its seal"],
+)
+def test_pairs_that_were_damaged_are_never_scored(two_runs, damage):
+    path = two_runs / "bad" / "held_out.jsonl"
+    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(InputError, match=r"held_out\.jsonl is damaged"):
+        compare(two_runs)

@@ -116,7 +116,7 @@ class Prepared:
 
 
 def held_out_rows(prepared: Prepared) -> str:
-    """The pairs kept out of training as JSON, one a line, for evaluate."""
+    """The pairs kept out of training as JSON, one a line, sealed, for evaluate."""
     rows = [
         {"part": part, "line": p.line, "src": p.src, "tgt": p.tgt, "group": p.group}
         for part, pairs in (
@@ -125,7 +125,17 @@ def held_out_rows(prepared: Prepared) -> str:
         )
         for p in pairs
     ]
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return sealed("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def sealed(rows: str) -> str:
+    """The lines under a first one with their SHA-256: a lost pair would change every
+    score without a word."""
+    return json.dumps({"sha256": _sha256(rows)}) + "\n" + rows
+
+
+def _sha256(rows: str) -> str:
+    return hashlib.sha256(rows.encode("utf-8")).hexdigest()
 
 
 def read_held_out(path: Path, part: str) -> list[TextPair]:
@@ -135,15 +145,19 @@ def read_held_out(path: Path, part: str) -> list[TextPair]:
       InputError: the file is damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        rows = [json.loads(line) for line in lines if line]
+        seal, _, rows = path.read_bytes().decode("utf-8").partition("\n")
+        if json.loads(seal)["sha256"] != _sha256(rows):
+            raise ValueError("its SHA-256 is not the one that it begins with")
         return [
-            TextPair(row["src"], row["tgt"], row.get("line", number), row["group"])
-            for number, row in enumerate(rows, start=1)
+            TextPair(row["src"], row["tgt"], row["line"], row["group"])
+            for row in map(json.loads, filter(None, rows.split("\n")))
             if row["part"] == part
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"cannot read {path}: {error!r}.") from error
+        raise InputError(
+            f"{path} is damaged ({error!r}): the pairs that were kept out of training "
+            "are not known; put a copy back, or give evaluate pairs of your own."
+        ) from error
 
 
 # ---- the folder ------------------------------------------------------------------
