@@ -26,9 +26,8 @@ from flaxformer_mt.text.prepared import HELD_OUT
 from flaxformer_mt.text.tokenizer import Tokenizer
 from flaxformer_mt.training import checkpoints, storage
 from flaxformer_mt.training.devices import choose_device
-from flaxformer_mt.training.loss import mean_of
 from flaxformer_mt.training.run_folder import GUARDED, RunFolder
-from flaxformer_mt.training.step import eval_step
+from flaxformer_mt.training.step import loss_over
 
 DEFAULT_LAST = 5  # steps, or as many as there are
 
@@ -116,7 +115,7 @@ def choose_steps(folder: RunFolder, options: AverageOptions) -> list[int]:
     return sorted(chosen)
 
 
-class Validation:
+class KeptPairs:
     """The pairs that a run kept for validation, to measure parameters on."""
 
     def __init__(self, folder: RunFolder, config: Config) -> None:
@@ -134,12 +133,8 @@ class Validation:
 
     def loss(self, params: Any) -> float:
         """Nats a token over all pairs: sums added, divided once."""
-        params = jax.device_put(params)
-        sums = [
-            eval_step(params, batch, model=self.model)
-            for _, batch in self.batches.in_order()
-        ]
-        return mean_of(sums)
+        batches = (batch for _, batch in self.batches.in_order())
+        return loss_over(jax.device_put(params), batches, model=self.model)
 
 
 def held_out_batches(
@@ -167,10 +162,15 @@ def compare(
 ) -> dict[str, float]:
     """The validation loss of the average and of each of its steps, told on the way;
     nothing where the run has no pairs for it."""
-    if not folder.held_out("validation"):
+    try:
+        kept = folder.held_out("validation")
+    except InputError as damage:
+        say(f"  {damage}")
+        kept = []
+    if not kept:
         say("  the run kept no validation pairs: what the average gains is not known")
         return {}
-    validation = Validation(folder, config)
+    validation = KeptPairs(folder, config)
     losses = {"average": validation.loss(params)}
     for step in steps:
         member = checkpoints.load_params(folder.path, step).params
@@ -204,7 +204,8 @@ def write_average(
         step=steps[-1],
         loss=loss,
     )
-    if (held_out := folder.path / HELD_OUT).is_file():
+    # Without the losses the pairs are not there, or not to be trusted.
+    if losses and (held_out := folder.path / HELD_OUT).is_file():
         with storage.one_sentence(f"cannot write to {out.path}"):
             shutil.copyfile(held_out, out.path / HELD_OUT)
 

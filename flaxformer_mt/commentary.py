@@ -100,19 +100,25 @@ def tell_programs(tell: Tell, programs: CompileCount) -> None:
 
 
 def tell_end(
-    tell: Tell, run: str, *, step: int, best: tuple[int, float], seconds: float
+    tell: Tell,
+    run: str,
+    *,
+    step: int,
+    best_by: str,
+    best: dict[str, Any] | None,
+    seconds: float,
 ) -> None:
     """Tells how far a run came, and what can be done with it.
 
     Args:
-      best: the best step and its loss, in nats a token.
+      best: the entry of the best step, None where no step can be.
       seconds: of training, all starts together.
     """
-    best_step, best_loss = best
-    tell(
-        f"finished at step {step:,} after {in_words(seconds)}; best loss "
-        f"{best_loss:.3f} at step {best_step:,}, saved in {run}"
-    )
+    how = "no step with a finite loss"
+    if best:
+        name = {"loss": "loss", "chrf": "chrF++", "bleu": "BLEU"}[best_by]
+        how = f"best {name} {best[best_by]:.3f} at step {best['step']:,}"
+    tell(f"finished at step {step:,} after {in_words(seconds)}; {how}, saved in {run}")
     tell(f"  translate:    python -m flaxformer_mt.translate --run {run}")
     tell(f"  evaluate:     python -m flaxformer_mt.evaluate --run {run}")
 
@@ -125,5 +131,5 @@ def tell_way_on(tell: Tell, asked: Config, *, patience_lost: bool) -> None:
     kind, amount = asked.train.budget
     tell(
         "  go on:        the same command with a later end, as "
-        f"--train.{kind} {2 * amount:g}"
+        f"--train.{kind} {2 * amount:.15g}"
     )

@@ -410,8 +410,8 @@ class TrainConfig:
     """How long and how fast to learn."""
 
     # Length of the run: passes over the training pairs, updates, or minutes of wall
-    # time (from the first update on, validation and all starts together); give one of
-    # the three, 0 is not given. None given: 7 epochs.
+    # time (once the corpus is read: compilation, validation and all starts together);
+    # give one of the three, 0 is not given. None given: 7 epochs.
     epochs: int = 0
     steps: int = 0
     minutes: float = 0.0
@@ -562,8 +562,9 @@ class Config:
     # Folder of a run whose best parameters this one starts from: fine-tuning. Sizes
     # that are not given are those of that run.
     init_from: str = ""
-    # Go on with a run although options of training differ from those it was begun with;
-    # the result is then neither's.
+    # Go on with a run although learning rate, schedule, Adam's decays, label smoothing,
+    # dropout, precision or what is validated differ from those it was begun with; the
+    # result is then neither's.
     allow_changes: bool = False
     # Where the sentence pairs come from and which of them are kept.
     data: DataConfig = dataclasses.field(default_factory=DataConfig)

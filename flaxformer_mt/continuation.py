@@ -34,6 +34,9 @@ def refuse_differences(begun: Config, asked: Config, tell: Tell = say) -> None:
     differing = [name for name in old if old[name] != new[name]]
     listed = "; ".join(f"{n} was {old[n]!r}, is now {new[n]!r}" for n in differing)
     changeable = CHANGEABLE.issuperset(differing)
+    if "train.schedule" in differing and begun.train.minutes:
+        # The beginning's end, which no cosine can go by, stays.
+        changeable &= asked.train.schedule not in ("cosine", "linear")
     if differing and asked.allow_changes and changeable:
         tell(f"  the run goes on with other options, so not bit-identical: {listed}")
     elif differing:
@@ -74,5 +77,8 @@ def continued(begun: Config, asked: Config) -> Config:
         return begun
     # The schedule goes by the end that the run began with.
     ends = {n: getattr(begun.train, n) for n in ("epochs", "steps", "minutes")}
-    train = dataclasses.replace(asked.train, **ends)
+    schedule = asked.train.schedule
+    if asked.train.minutes and schedule == "auto":  # as in refuse_differences
+        schedule = begun.train.schedule
+    train = dataclasses.replace(asked.train, **ends, schedule=schedule)
     return begun.replace(train=train, model=asked.model)

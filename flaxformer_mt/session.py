@@ -19,7 +19,7 @@ from flaxformer_mt import commentary
 from flaxformer_mt.config import Config
 from flaxformer_mt.continuation import changed_corpus
 from flaxformer_mt.decoding.translator import Translator
-from flaxformer_mt.errors import DivergedError, StoppedError
+from flaxformer_mt.errors import DivergedError, StoppedError, StorageError
 from flaxformer_mt.logbook import Logbook
 from flaxformer_mt.model.transformer import count_parameters, init_params, make_model
 from flaxformer_mt.terminal import Progress, say
@@ -47,6 +47,7 @@ from flaxformer_mt.validation import Validation, spread
 # Steps handed to the device before the host looks at their losses: it never waits for
 # the newest step, so the device always has the next one.
 STEPS_IN_FLIGHT = 4
+TRIAL_BATCHES = 2  # of validation, in a check
 SECONDS_BETWEEN_SAVES = 600.0  # at most, as steps go
 # Hosts ask each other after so many steps whether one of them is to stop.
 STEPS_BETWEEN_HOSTS = 16
@@ -110,14 +111,16 @@ class Session:
         programs: CompileCount,  # open, so that it counts
         *,
         verbose: bool,
+        is_trial: bool = False,  # a check: a little validation is enough
     ) -> None:
         self.programs = programs
         self.folder, self.begun, self.asked = folder, begun, asked
         self.prepared, self.shapes = prepared, shapes
         self.store, self.requests, self.devices = store, requests, devices
-        self.verbose = verbose
+        self.verbose, self.is_trial = verbose, is_trial
         self.tell = say if verbose else lambda _="": None
-        self.patience_lost = False
+        self.patience_lost = self.by_number = False
+        self.started = time.monotonic()
         self._make_batches()
         self._make_model()
         self.validation = self._make_validation()
@@ -174,6 +177,7 @@ class Session:
             *(self.begun.train, self.model, self.prepared),
             *(self.validation_batches, self.devices),
             tokens_between=steps * float(tokens),
+            most_batches=TRIAL_BATCHES if self.is_trial else None,
         )
 
     def _check_memory(self) -> None:
@@ -228,7 +232,6 @@ class Session:
         self.history: list[dict[str, Any]] = []
         self.totals = [0.0, 0.0]  # nats and tokens since the last validation
         self.seconds_before = 0.0
-        self.started = time.monotonic()
         self.step = self.saved_step = 0
         self.num_skipped = self.bad_in_row = 0
         self.fingerprint = self.prepared.fingerprint()
@@ -241,7 +244,11 @@ class Session:
             self.state = self.devices.place_state(self._first_state(init_key))
         if self.devices.writes:
             self.logbook = Logbook(self.folder, self.history, self.tell)
-        self._lose_patience(self.fitted().best_step)
+        if not self.devices.agree(self.step):
+            raise StorageError(
+                f"the hosts of this run do not find the same checkpoint in "
+                f"{self.folder.path}: it has to be one folder that all of them see."
+            )
 
     def _first_state(self, key: jax.Array) -> TrainState:
         """Fresh parameters, or those of the run to start from."""
@@ -325,10 +332,10 @@ class Session:
 
     def run(self, more_steps: int) -> None:
         """Trains to the end, validating and saving on the way."""
-        if more_steps:  # asked for by name: more than patience would have given
-            self.patience_lost = False
+        self.by_number = bool(more_steps)
         end = self.step + more_steps if more_steps else self._end_of(self.asked)
         minutes = None if more_steps or end else self.asked.train.minutes
+        self._lose_patience(self.fitted().best_step)
         if self._at_end(end, minutes):
             if self.step and self.validated_step != self.step:
                 self._validate_and_save()
@@ -360,7 +367,7 @@ class Session:
         return self.history[-1]["step"] if self.history else 0
 
     def _at_end(self, end: int | None, minutes: float | None) -> bool:
-        if self.patience_lost:
+        if self.patience_lost and not self.by_number:
             return True
         if end is not None:
             return self.step >= end
@@ -543,6 +550,8 @@ class Session:
         since = sum(entry["step"] > best for entry in self.history)
         if patience and since >= patience:
             self.patience_lost = True
+            if self.by_number:  # asked for: more than patience would have given
+                return
             self.tell(
                 f"{since} validations without a better one than that of step {best:,}: "
                 "the end (--train.patience)"
@@ -601,7 +610,8 @@ class Session:
         commentary.tell_end(
             *(self.tell, fitted.run),
             step=fitted.step,
-            best=(fitted.best_step, fitted.best_loss),
+            best_by=self.begun.train.best_by,
+            best=next((e for e in self.history if e["step"] == fitted.best_step), None),
             seconds=self._seconds(),
         )
         commentary.tell_way_on(self.tell, self.asked, patience_lost=self.patience_lost)

@@ -37,7 +37,8 @@ from flaxformer_mt.text.preparation import prepare
 from flaxformer_mt.text.prepared import Prepared, data_of, open_prepared
 from flaxformer_mt.training.checkpoints import (
     CheckpointStore,
-    Loaded,
+    LoadedArrays,
+    load_arrays,
     load_params,
     saved_steps,
 )
@@ -49,14 +50,14 @@ from flaxformer_mt.training.devices import (
 )
 from flaxformer_mt.training.memory import in_gigabytes
 from flaxformer_mt.training.programs import CompileCount, enable_compilation_cache
-from flaxformer_mt.training.run_folder import GUARDED, RunFolder
+from flaxformer_mt.training.run_folder import GUARDED, TRIAL, RunFolder
 from flaxformer_mt.training.self_test import check_numbers
 from flaxformer_mt.training.storage import disk_faults, one_sentence
 from flaxformer_mt.training.warm_start import config_for_fine_tuning
 
 _check_numbers_once = functools.cache(check_numbers)  # a process may train often
 CHECK_STEPS = 3
-TRIAL = ".flaxformer-mt-check-"
+TRIAL_PAIRS = 8  # translated by a check
 HOPELESS = 3.0  # times the loss of a model that knows nothing
 
 
@@ -78,7 +79,13 @@ def fit(config: Config, verbose: bool = True, *, more_steps: int = 0) -> Fitted:
 
 
 def _fit(
-    config: Config, *, verbose: bool, show_stages: bool, more_steps: int = 0
+    config: Config,
+    *,
+    verbose: bool,
+    show_stages: bool,
+    more_steps: int = 0,
+    default_model: ModelConfig | None = None,
+    is_trial: bool = False,
 ) -> Fitted:
     check_versions()
     folder = RunFolder.of(config.run)
@@ -90,7 +97,7 @@ def _fit(
     tell(f"flaxformer-mt {__version__}, training on {devices.describe()}")
     enable_compilation_cache(devices.local[0], note=lambda note: tell(f"  {note}"))
     _check_numbers_once(devices.local[0])
-    config, prepared = settled(config, tell)
+    config, prepared = settled(config, tell, default_model)
     if prepared is None:
         with (
             Stages(visible=show_stages and devices.writes) as stages,
@@ -125,6 +132,7 @@ def _fit(
             *(folder, continued(folder.config(), config), config, prepared, shapes),
             *(store, requests, devices, programs),
             verbose=verbose,
+            is_trial=is_trial,
         )
         with contextlib.closing(session):
             session.describe()
@@ -132,9 +140,30 @@ def _fit(
         return session.fitted()
 
 
-def settled(config: Config, tell: Tell) -> tuple[Config, Prepared | None]:
+def settled(
+    config: Config, tell: Tell, default_model: ModelConfig | None = None
+) -> tuple[Config, Prepared | None]:
+    """What `decided` gives, if the run that is there can go on with it.
+
+    Raises:
+      InputError: it cannot; and see `decided`.
+    """
+    config, prepared = decided(config, default_model)
+    folder = RunFolder.of(config.run)
+    # Without a checkpoint nothing would be lost: such a folder begins anew.
+    if saved_steps(folder.path):
+        refuse_differences(folder.config(), config, tell)
+    return config, prepared
+
+
+def decided(
+    config: Config, default_model: ModelConfig | None = None
+) -> tuple[Config, Prepared | None]:
     """The config with what other folders have decided of it, and the prepared corpus
     where it is one of them.
+
+    Args:
+      default_model: a size that is as here was not given; None, those of the dataclass.
 
     Raises:
       InputError: an option contradicts one of those folders.
@@ -143,12 +172,7 @@ def settled(config: Config, tell: Tell) -> tuple[Config, Prepared | None]:
     if config.data.prepared:
         prepared = open_prepared(config.data.prepared)
         config = config.replace(data=data_of(config, prepared))
-    config = with_sizes_of_source(config)
-    folder = RunFolder.of(config.run)
-    # Without a checkpoint nothing would be lost: such a folder begins anew.
-    if saved_steps(folder.path):
-        refuse_differences(folder.config(), config, tell)
-    return config, prepared
+    return with_sizes_of_source(config, default_model), prepared
 
 
 def open_devices(config: Config) -> Devices:
@@ -244,9 +268,12 @@ def stop_requests() -> Iterator[StopRequests]:
             signal.signal(number, handler)
 
 
-def check(config: Config) -> None:
+def check(config: Config, default_model: ModelConfig | None = None) -> None:
     """Tries everything that a run of this config will need, in a folder that is then
     taken away; the run folder itself stays as it is.
+
+    Args:
+      default_model: see `decided`.
 
     Raises:
       FlaxformerError: what would stop the run.
@@ -255,6 +282,8 @@ def check(config: Config) -> None:
     folder.check_usable()
     refuse_published(folder)
     began = time.monotonic()
+    # Before a checkpoint is looked at, which starts JAX's devices as they are then.
+    open_devices(config.replace(distributed=False))
     near = folder.path.absolute()
     while not near.is_dir():  # on the disk that the run will be on
         if near.exists():
@@ -262,11 +291,14 @@ def check(config: Config) -> None:
         near = near.parent
     with _trial_folder(near) as trial:
         say(f"checking in {near}, where nothing stays")
+        config, _ = settled(config, say, default_model)
         begun = _check_begun(folder, config) if saved_steps(folder.path) else None
         if begun:
-            config = with_sizes_of_source(config).replace(init_from="")
+            config = config.replace(init_from="")  # which it needs no more
         fitted = _fit(
-            _trial_of(config, f"{trial}/run"), verbose=False, show_stages=True
+            _trial_of(config, f"{trial}/run"),
+            **{"verbose": False, "show_stages": True, "is_trial": True},
+            default_model=default_model,
         )
         translator = fitted.translator()  # the checkpoint loads
         translator.translate("a")
@@ -315,12 +347,17 @@ def _stop_check(signal_number: int, frame: Any) -> None:
     raise StoppedError("", signal_number)
 
 
-def _check_begun(folder: RunFolder, config: Config) -> Loaded:
+def _check_begun(folder: RunFolder, config: Config) -> LoadedArrays:
     """What the folder's run would go on from; raises what would keep it from that."""
-    settled(config, say)
+    continued(folder.config(), config)
     # Nobody else may be writing there.
     with CheckpointStore(folder.path, guarded_files=GUARDED, note=say):
-        latest = load_params(folder.path, "latest", note=say)
+        latest = load_arrays(folder.path, "latest", note=say)
+    if "training" not in latest.arrays:
+        raise InputError(
+            f"{folder.path} holds parameters to translate with and no optimizer: begin "
+            "another run from them with --init-from."
+        )
     say(f"  the run that is there would go on from step {latest.step:,}")
     return latest
 
@@ -335,6 +372,9 @@ def _trial_of(config: Config, run: str) -> Config:
         warmup_steps=0,
         max_shapes=1,
         max_bad_updates=1,
+        validate_steps=0,
+        patience=0,
+        metric_pairs=min(config.train.metric_pairs, TRIAL_PAIRS),
     )
     # On this host alone: the folder is of this process.
     return config.replace(run=run, train=train, distributed=False)
@@ -380,13 +420,13 @@ def train(arguments: list[str]) -> None:
     arguments = [argument for argument in arguments if argument not in asked]
     start = preset_for(name or "starter", arguments)
     config = parse(Config, arguments, prog="train", default=start)
-    config = with_sizes_of_source(config, start.model)
     if asked["--show-config"]:
+        config, _ = decided(config, start.model)
         print(json.dumps(dataclasses.asdict(config), indent=1, ensure_ascii=False))
     elif asked["--check"]:
-        check(config)
+        check(config, start.model)
     else:
-        fit(config)
+        _fit(config, verbose=True, show_stages=True, default_model=start.model)
 
 
 def main() -> None:

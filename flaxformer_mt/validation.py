@@ -5,6 +5,7 @@ same ones and as many as there is time for.
 """
 
 import dataclasses
+from itertools import islice
 from typing import Any
 
 import jax
@@ -17,8 +18,7 @@ from flaxformer_mt.model.transformer import Transformer
 from flaxformer_mt.text.batching import EpochBatches
 from flaxformer_mt.text.prepared import Prepared, TextPair
 from flaxformer_mt.training.devices import Devices
-from flaxformer_mt.training.loss import mean_of
-from flaxformer_mt.training.step import eval_step, eval_step_by_core
+from flaxformer_mt.training.step import loss_over
 
 # A target token costs about as much to decode as to train on; its loss alone costs the
 # forward third of that. Estimated, not timed, so that a resumed run scores the same
@@ -39,6 +39,7 @@ class Validation:
     devices: Devices
     scored: list[TextPair]  # the pairs that are translated
     longest: int  # tokens that a translation of one may have
+    most_batches: int | None = None  # that the loss is over; None: all
 
     @classmethod
     def of(
@@ -50,6 +51,7 @@ class Validation:
         devices: Devices,
         *,
         tokens_between: float,
+        most_batches: int | None = None,
     ) -> "Validation":
         """The validation of a run that learns from so many target tokens between two
         validations."""
@@ -64,21 +66,20 @@ class Validation:
         tokenizer = prepared.tgt_tokenizer
         encoded = (len(tokenizer.encode(pair.tgt)) for pair in scored)
         longest = min(max(encoded, default=0) + SPARE_TOKENS, model.cfg.max_length)
-        return cls(model, prepared, batches, devices, scored, longest)
+        return cls(model, prepared, batches, devices, scored, longest, most_batches)
 
     def loss(self, params: Any) -> float:
         """Nats a token over all validation pairs: sums added, divided once."""
-        by_core = self.devices.by_core
-        step = eval_step_by_core if by_core else eval_step
-        sums = [
-            step(
-                *(params, self.devices.place_batch(batch)),
-                model=self.model,
-                num_shards=self.devices.count,
-            )
-            for _, batch in self.batches.in_order()
-        ]
-        return mean_of(sums)
+        return loss_over(
+            params,
+            (
+                self.devices.place_batch(batch)
+                for _, batch in islice(self.batches.in_order(), self.most_batches)
+            ),
+            model=self.model,
+            num_shards=self.devices.count,
+            by_core=self.devices.by_core,
+        )
 
     def scores(self, params: Any) -> dict[str, Any]:
         """chrF++ and BLEU of greedy translations, with sacreBLEU's signatures; nothing

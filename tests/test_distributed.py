@@ -111,8 +111,12 @@ def test_two_hosts_train_stop_and_go_on_as_one(tmp_path):
     """A signal to either stops both at the same step, saved; then they go on."""
     run = tmp_path / "hosts"
     hosts = start_hosts(tmp_path, more_steps=FAR)
+    until = time.monotonic() + 240
     while not (run / "metrics.jsonl").exists() and all(h.poll() is None for h in hosts):
         time.sleep(0.1)
+        if time.monotonic() > until:
+            for host in hosts:  # they tell what they were at
+                host.kill()
     hosts[1].send_signal(signal.SIGTERM)
     codes, said = ended(*hosts)
     assert codes == [143, 143], said

@@ -217,12 +217,20 @@ def test_a_comparison_that_cannot_be_is_one_sentence(arguments, message):
         lambda text: text[: len(text) // 2],
         lambda text: "",
         lambda text: text.replace("Sentence 3", "Sentence 4"),
-        lambda text: text[text.index("\n") + 1 :],
+        lambda text: "\xff" + text,
     ],
-    ids=["halved", "emptied", "changed", "without its seal"],
+    ids=["halved", "emptied", "changed", "no UTF-8"],
 )
 def test_pairs_that_were_damaged_are_never_scored(two_runs, damage):
     path = two_runs / "bad" / "held_out.jsonl"
-    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
-    with pytest.raises(InputError, match=r"held_out\.jsonl is damaged"):
+    path.write_bytes(damage(path.read_text(encoding="utf-8")).encode("latin-1"))
+    with pytest.raises(InputError, match=r"held_out\.jsonl is damaged") as error:
         compare(two_runs)
+    assert len(str(error.value)) < 500
+
+
+def test_pairs_from_before_there_were_seals_are_read(two_runs, capsys):
+    path = two_runs / "bad" / "held_out.jsonl"
+    path.write_text(held_out(*range(12)), encoding="utf-8")
+    compare(two_runs)
+    assert "12 sentences: A is better" in capsys.readouterr().out

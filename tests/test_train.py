@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -381,7 +382,7 @@ def test_the_best_by_a_metric_is_the_highest_not_the_lowest_loss(config, monkeyp
 
 def test_patience_ends_a_run_and_is_kept_over_a_stop(config, monkeypatch):
     """Row by row from the history: two without a better one, whoever computed them."""
-    losses = iter([3.0, 1.0, 2.0, 2.5, 0.1])
+    losses = iter([3.0, 1.0, 2.0, 2.5, 2.0, 2.0, 2.0])
     monkeypatch.setattr(
         loop.Session, "_validate", lambda self: {"validation_loss": next(losses)}
     )
@@ -391,7 +392,7 @@ def test_patience_ends_a_run_and_is_kept_over_a_stop(config, monkeypatch):
     assert (fitted.step, fitted.best_step) == (20, 10)
     assert fit(patient, verbose=False).step == 20
     # Steps that are asked for by number are taken.
-    assert fit(patient, verbose=False, more_steps=3).step == 23
+    assert fit(patient, verbose=False, more_steps=12).step == 32
 
 
 def test_other_options_of_training_are_allowed_when_asked(config, capsys):
@@ -451,11 +452,15 @@ def test_a_check_finds_all_well_and_leaves_nothing(config, tmp_path, capsys):
 
 
 def test_a_check_looks_at_the_run_that_is_there(config, tmp_path, capsys):
-    """What would keep it from going on is found, and the run stays as it is."""
+    """What would keep it from going on is found, and the run stays as it is; what it
+    started from is needed no more."""
+    source = config.replace(run=f"{config.run}-source")
+    fit(with_steps(source, steps=1), verbose=False)
+    config = config.replace(init_from=source.run)
     fit(with_steps(config, steps=3), verbose=False)
     before = fingerprint(config.run)
-    # A source that the run needs no more.
-    check(config.replace(init_from=""))
+    shutil.rmtree(source.run)
+    check(config)
     told = capsys.readouterr().err
     assert "would go on from step 3" in told and "all is well" in told
     assert fingerprint(config.run) == before and saved_steps(config.run) == [3]

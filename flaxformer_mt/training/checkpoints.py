@@ -196,10 +196,17 @@ class CheckpointStore:
         named_arrays.check_params(step, params, arrays.get("params"))
         manifest = self._draft(step, arrays, record, loss)
         try:
-            storage.discard(self._place, manifest.step)  # saved again, it is replaced
-            # Before Orbax: it would fill the disk for everyone else.
-            storage.check_room(self._place.steps, _num_bytes(arrays))
-            self._write(manifest, arrays)
+            is_there = self._write_record(manifest, arrays)
+            if not is_there:
+                # Before Orbax: it would fill the disk for everyone else.
+                storage.check_room(self._place.steps, _num_bytes(arrays))
+        except OSError as error:
+            raise StorageError(_not_saved(step, error, arrays)) from error
+        try:
+            if not is_there:
+                # Saved again with other numbers, a step is replaced.
+                storage.discard(self._place, manifest.step)
+                self._write(manifest, arrays)
         except Exception as error:  # Orbax has a ValueError for a full disk
             with contextlib.suppress(OSError):
                 storage.discard(self._place, manifest.step)
@@ -269,6 +276,25 @@ class CheckpointStore:
             if not self._guarded[name]:
                 raise InputError(f"{path} is missing or not readable.")
         return dict(self._guarded)
+
+    def _write_record(self, manifest: Manifest, arrays: Mapping[str, Arrays]) -> bool:
+        """Gives a step that is there with the same numbers another record, in one
+        rename, so that it is there at any moment; False where there is none such."""
+        readable, _ = manifests.parse(manifests.manifest_texts(self._place))
+        before = readable.get(manifest.step)
+        if before is None or before.arrays != manifest.arrays:
+            return False
+        try:
+            manifests.verify(self._place, before, before.arrays)
+            for item, named in arrays.items():
+                stored = _read_arrays(self._place, before, item)
+                if any(stored[n].tobytes() != x.tobytes() for n, x in named.items()):
+                    return False
+        except Damaged:
+            return False
+        manifest = dataclasses.replace(manifest, files=before.files)
+        storage.replace_text(self._place.manifest(manifest.step), manifest.to_text())
+        return True
 
     def _write(self, manifest: Manifest, arrays: Mapping[str, Arrays]) -> None:
         step, folder = manifest.step, self._place.step(manifest.step)

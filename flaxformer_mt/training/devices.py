@@ -237,11 +237,6 @@ class Devices:
         )
         return text if self.num_hosts == 1 else f"{text}, {self.num_hosts} hosts"
 
-    def rows(self, wanted: int) -> int:
-        """The rows of a batch that is to have at least `wanted`: each device gets as
-        many."""
-        return -(-wanted // self.count) * self.count
-
     def place_batch(self, batch: Tree, *, parts: int = 1) -> Tree:
         """The batch, each device with its part of the rows, filled up with empty rows
         where they do not divide.
@@ -317,6 +312,14 @@ class Devices:
         placed = self._place(flags, NamedSharding(self.mesh, PartitionSpec("rows")))
         return _any(placed, everywhere=self._everywhere)
 
+    def agree(self, number: int) -> bool:
+        """Whether all hosts come with the same number."""
+        if self.num_hosts == 1:
+            return True
+        numbers = np.full(self.count, number, np.int32)
+        placed = self._place(numbers, NamedSharding(self.mesh, PartitionSpec("rows")))
+        return bool(_all_same(placed, everywhere=self._everywhere))
+
     def memory(self) -> int | None:
         """Bytes that each device of this host can use, None where nobody tells."""
         have = device_memory(self.local[0])
@@ -341,3 +344,9 @@ def stay_whole(tree: Tree, *, like: Any) -> Tree:
 @functools.partial(jax.jit, static_argnames="everywhere")
 def _any(flags: jax.Array, everywhere: NamedSharding) -> jax.Array:
     return jax.lax.with_sharding_constraint(jnp.any(flags), everywhere)
+
+
+@functools.partial(jax.jit, static_argnames="everywhere")
+def _all_same(numbers: jax.Array, everywhere: NamedSharding) -> jax.Array:
+    same = jnp.min(numbers) == jnp.max(numbers)
+    return jax.lax.with_sharding_constraint(same, everywhere)

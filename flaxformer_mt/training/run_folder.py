@@ -32,6 +32,7 @@ CONFIG = "config.json"
 # Their SHA-256 is in every manifest: a model is nothing without them.
 GUARDED = (CONFIG, SRC_TOKENIZER, TGT_TOKENIZER)
 METRICS = "metrics.jsonl"
+TRIAL = ".flaxformer-mt-check-"  # begins the name of a folder of `train --check`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,8 @@ class RunFolder:
             names = {entry.name for entry in self.path.iterdir()}
             # What a run leaves when it is killed before its config is written.
             own = {SRC_TOKENIZER, TGT_TOKENIZER, HELD_OUT, CONFIG}
-            if names - {"checkpoints", *own, *(f"{name}.tmp" for name in own)}:
+            own |= {"checkpoints", *(f"{name}.tmp" for name in own)}
+            if any(not n.startswith(TRIAL) for n in names - own):
                 raise InputError(
                     f"--run {self.path} holds other files and no run: choose a new "
                     "folder."

@@ -1,6 +1,7 @@
 """The pure, jitted training step: state in, state out."""
 
 import dataclasses
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from flaxformer_mt.model.masks import make_masks
 from flaxformer_mt.model.transformer import Transformer, init_params, output_layer
 from flaxformer_mt.text.batching import Batch
 from flaxformer_mt.training.devices import stay_whole
-from flaxformer_mt.training.loss import Totals, output_loss
+from flaxformer_mt.training.loss import Totals, mean_of, output_loss
 
 
 @struct.dataclass
@@ -227,3 +228,18 @@ eval_step = jax.jit(validate, static_argnames=("model", "num_shards"))
 eval_step_by_core = jax.jit(
     validate, static_argnames=("model", "num_shards"), compiler_options=BY_CORE
 )
+
+
+def loss_over(
+    params: Any,
+    batches: Iterable[Batch],
+    *,
+    model: Transformer,
+    num_shards: int = 1,
+    by_core: bool = False,
+) -> float:
+    """Nats a token over all the batches."""
+    step = eval_step_by_core if by_core else eval_step
+    return mean_of(
+        [step(params, batch, model=model, num_shards=num_shards) for batch in batches]
+    )

@@ -70,21 +70,20 @@ def test_a_kill_at_a_random_moment_loses_no_acknowledged_step(children, tmp_path
 
 @needs_fork
 @pytest.mark.parametrize(
-    ("step", "loss", "best_after", "stride"),
-    [(3, 0.5, 3, 1), (2, 1.5, 1, 2)],
-    ids=["a better step", "the same step again"],
+    ("step", "loss", "best_after", "least_calls"),
+    [(3, 0.5, 3, 15), (2, 1.5, 1, 1), (2, 0.5, 2, 1)],
+    ids=["a better step", "the same step again", "the same step, rated better"],
 )
-def test_a_kill_at_any_point_of_a_save_loses_no_other_step(
-    children, tmp_path, step, loss, best_after, stride
+def test_a_kill_at_any_point_of_a_save_loses_no_step(
+    children, tmp_path, step, loss, best_after, least_calls
 ):
     start = save_all(tmp_path / "start", (1, 1.0), (2, 2.0))
-    for num_calls in itertools.count(0, stride):
+    for num_calls in itertools.count(0):
         run = shutil.copytree(start, tmp_path / f"run{num_calls}")
         children.start(child_saves_and_dies, run, step, loss, num_calls)
         exit_code = children.wait_for("exit")[0]
         best, latest = assert_loads(run, "best"), assert_loads(run, "latest")
-        assert (latest, best) in {(2, 1), (1, 1), (step, best_after)}
-        assert step == 2 or latest != 1  # only the step saved again may be missing
+        assert (latest, best) in {(2, 1), (step, best_after)}
         with CheckpointStore(run) as store:  # and the sweep leaves only whole steps
             assert restore(store).step == latest
             assert names_in(run / "checkpoints/steps") == step_names(*store.steps())
@@ -94,7 +93,7 @@ def test_a_kill_at_any_point_of_a_save_loses_no_other_step(
             break
         assert exit_code == 137
     assert (latest, best) == (step, best_after)
-    assert num_calls > 15  # the calls were indeed counted
+    assert num_calls > least_calls  # the calls were indeed counted
 
 
 @needs_fork

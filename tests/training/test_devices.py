@@ -200,7 +200,7 @@ def child_host(folder):
     assert train_step._cache_size() == 1
     told = {
         "described": where.describe(),
-        "rows": where.rows(15),
+        "agree": [where.agree(7), where.agree(me)],
         "writes": where.writes,
         "asked": [bool(where.any_host(False)), bool(where.any_host(me == 1))],
         "losses": losses,
@@ -303,7 +303,8 @@ def test_two_hosts_train_as_one(on_devices, tmp_path):
     arrays = [np.load(tmp_path / f"host{i}.npz") for i in (0, 1)]
     assert [host["writes"] for host in hosts] == [True, False]
     for host in hosts:
-        assert host["described"] == "2 x CPU, 2 hosts" and host["rows"] == 16
+        assert host["described"] == "2 x CPU, 2 hosts"
+        assert host["agree"] == [True, False]
         assert host["asked"] == [False, True]
         np.testing.assert_allclose(host["losses"], told["losses"]["1"][:5], rtol=1e-4)
     one, several = gradients["1"], arrays[0]["gradient"]
@@ -324,12 +325,7 @@ def test_one_device_costs_nothing():
     )
     assert where.any_host(True) is True and where.any_host(False) is False
     assert (where.count, where.num_hosts, where.writes) == (1, 1, True)
-    assert where.rows(7) == 7 and where.local == jax.devices()
-
-
-def test_rows_are_a_multiple_of_the_devices():
-    mesh = jax.sharding.AbstractMesh((8,), ("rows",))
-    assert [Devices(mesh).rows(n) for n in (1, 8, 9, 64)] == [8, 8, 16, 64]
+    assert where.agree(3) and where.local == jax.devices()
 
 
 def test_this_machine_has_memory_and_each_of_its_devices_a_part():
