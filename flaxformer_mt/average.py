@@ -5,6 +5,7 @@ than any one of them (Vaswani et al. 2017, section 6.1, averaged the last 5 or 2
 training has to keep them first: `--train.keep-last 5` or `--train.keep-best 5`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import operator
@@ -29,6 +30,7 @@ from flaxformer_mt.training.devices import choose_device
 from flaxformer_mt.training.run_folder import GUARDED, RunFolder
 from flaxformer_mt.training.step import loss_over
 
+ATTEMPTS = 5
 DEFAULT_LAST = 5  # steps, or as many as there are
 
 
@@ -115,6 +117,23 @@ def choose_steps(folder: RunFolder, options: AverageOptions) -> list[int]:
     return sorted(chosen)
 
 
+def average_now(
+    folder: RunFolder, options: AverageOptions
+) -> tuple[list[int], dict[str, Any]]:
+    """The steps and their mean. A training that goes on meanwhile may take a step away
+    between the two: then they are chosen again.
+
+    Raises:
+      InputError, StorageError: see choose_steps and average_params.
+    """
+    for _ in range(ATTEMPTS - 1):
+        steps = choose_steps(folder, options)
+        with contextlib.suppress(InputError):
+            return steps, average_params(folder.path, steps)
+    steps = choose_steps(folder, options)
+    return steps, average_params(folder.path, steps)
+
+
 class KeptPairs:
     """The pairs that a run kept for validation, to measure parameters on."""
 
@@ -173,8 +192,9 @@ def compare(
     validation = KeptPairs(folder, config)
     losses = {"average": validation.loss(params)}
     for step in steps:
-        member = checkpoints.load_params(folder.path, step).params
-        losses[str(step)] = validation.loss(member)
+        with contextlib.suppress(InputError):  # gone, where a training goes on
+            member = checkpoints.load_params(folder.path, step).params
+            losses[str(step)] = validation.loss(member)
     say(f"  validation loss on {validation.num_pairs:,} pairs, nats a token:")
     for name, loss in losses.items():
         say(f"    {name if name == 'average' else f'step {int(name):,}':12} {loss:.4f}")
@@ -204,10 +224,12 @@ def write_average(
         step=steps[-1],
         loss=loss,
     )
-    # Without the losses the pairs are not there, or not to be trusted.
-    if losses and (held_out := folder.path / HELD_OUT).is_file():
-        with storage.one_sentence(f"cannot write to {out.path}"):
-            shutil.copyfile(held_out, out.path / HELD_OUT)
+    held_out = folder.path / HELD_OUT
+    with contextlib.suppress(InputError):  # damaged: `compare` has told
+        folder.held_out("test")
+        if held_out.is_file():
+            with storage.one_sentence(f"cannot write to {out.path}"):
+                shutil.copyfile(held_out, out.path / HELD_OUT)
 
 
 def average(arguments: list[str]) -> None:
@@ -216,10 +238,9 @@ def average(arguments: list[str]) -> None:
     folder, out = RunFolder.of(options.run), RunFolder.of(options.out)
     config = folder.config()
     refuse_in_use(out)
-    steps = choose_steps(folder, options)
     choose_device(options.device)
+    steps, params = average_now(folder, options)
     say(f"average of {len(steps)} steps: {', '.join(f'{step:,}' for step in steps)}")
-    params = average_params(folder.path, steps)
     losses = compare(folder, config, steps, params)
     write_average(folder, out, params, steps, losses)
     say(f"saved in {out.path}")

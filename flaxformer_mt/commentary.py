@@ -59,9 +59,13 @@ def tell_best(tell: Tell, begun: Config, *, num_held_out: int, num_scored: int) 
     wanted = begun.train.metric_pairs if num_held_out else 0
     if wanted > num_scored:
         tell(
-            f"  of {wanted} validation pairs, {num_scored} are translated and scored "
-            "at each validation: no more are there, or --train.validation-share "
-            "leaves no time for more"
+            f"  {num_scored} of {num_held_out} validation pairs are translated and "
+            f"scored at each validation, not {wanted} (--train.metric-pairs): "
+            + (
+                "no more are there"
+                if num_scored == num_held_out
+                else "--train.validation-share leaves no time for more"
+            )
         )
 
 

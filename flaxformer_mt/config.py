@@ -515,6 +515,11 @@ class TrainConfig:
                 value >= 0,
                 f"train.{name} must be above 0, or 0 for not given; got {value}.",
             )
+        require(
+            max(self.epochs, self.steps) < 2**31,
+            "train.epochs and train.steps must be below 2**31; got "
+            f"{max(self.epochs, self.steps)}.",
+        )
         given = [name for name, value in budgets.items() if value]
         require(
             len(given) <= 1,

@@ -475,10 +475,11 @@ class Session:
             return
         members = self.batches.plan(epoch)[number][1]
         places = ", ".join(self.prepared.place(i) for i in members[:8])
+        updates = f"{self.bad_in_row} update{'s' if self.bad_in_row > 1 else ''}"
         best = self.fitted().best_step
         kept = f"step {best:,}, the best, is intact" if best else "no step was saved"
         raise DivergedError(
-            f"stopped at step {step:,}: {self.bad_in_row} updates in a row had a "
+            f"stopped at step {step:,}: {updates} in a row had a "
             "non-finite gradient (the last of them of norm "
             f"{float(self.state.skipped.last_norm)}, "
             f"learning rate {float(self.schedule(step - 1)):.3g}, the last batch from "

@@ -166,6 +166,22 @@ def test_options_that_make_no_average_are_refused(options, words):
         AverageOptions(**options)
 
 
+def test_a_step_that_a_training_takes_away_meanwhile_is_no_error(
+    run, tmp_path, monkeypatch
+):
+    real, times = door.average_params, []
+
+    def gone_at_first(folder, steps):
+        times.append(steps)
+        if len(times) == 1:
+            raise InputError("no checkpoint of step")
+        return real(folder, steps)
+
+    monkeypatch.setattr(door, "average_params", gone_at_first)
+    average(run, tmp_path / "out")
+    assert len(times) == 2 and (tmp_path / "out" / "config.json").is_file()
+
+
 def test_a_folder_that_holds_something_is_left_alone(run, tmp_path):
     (tmp_path / "file").write_text("x", encoding="utf-8")
     (tmp_path / "thesis").mkdir()

@@ -99,10 +99,18 @@ def divide_cpu(cores: int, *, rows: int) -> int:
     Two cores that each take half of the rows need two thirds of the time that they
     need together for each matrix product in turn. Must come before anything touches a
     device; afterwards, the devices that there are stay.
+
+    Raises:
+      InputError: more cores are asked for than there are.
     """
     wanted = cores or min(cpu_count(), max(rows // ROWS_WORTH_A_CORE, 1))
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return cores  # the person has divided it
+    if cores > cpu_count():
+        raise InputError(
+            f"--cores must be at most {cpu_count()}, which this process may use; got "
+            f"{cores}."
+        )
     # Once devices are there, JAX refuses.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", wanted)

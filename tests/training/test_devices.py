@@ -27,6 +27,7 @@ from flaxformer_mt.training.devices import (
     choose_device,
     cpu_count,
     describe_device,
+    divide_cpu,
     join_hosts,
     stay_whole,
 )
@@ -385,6 +386,12 @@ def test_who_only_translates_leaves_a_gpu_to_others(monkeypatch):
     monkeypatch.setenv(name, "true")  # the person knows better
     choose_device("cpu")
     assert os.environ[name] == "true"
+
+
+def test_more_cores_than_there_are_is_one_sentence(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    with pytest.raises(InputError, match=rf"at most {cpu_count()}, .* got 9999"):
+        divide_cpu(9999, rows=64)
 
 
 def test_a_gpu_that_is_not_there_is_one_sentence():
