@@ -22,8 +22,8 @@ PRESETS: dict[str, tuple[str, ModelConfig, TrainConfig]] = {
         ),
     ),
     # Sizes after Wu et al. 2021, "Good for misconceived reasons", who train it on the
-    # 29,000 pairs of Multi30k: strong dropout, a high peak. What it comes to there is in
-    # experiments/results/multi30k.json.
+    # 29,000 pairs of Multi30k: strong dropout, a high peak. What it comes to there is
+    # in experiments/results/multi30k.json.
     "tiny": (
         "some ten thousand pairs, an hour on two cores or minutes on a GPU",
         ModelConfig(
