@@ -29,13 +29,13 @@ OPTIONS = {
     "characters": (
         *("--data.tokenizer", "characters", "--model.dropout-rate", "0.1"),
         *("--model.d-model", "128", "--train.batch-sentences", "16"),
-        *("--train.epochs", "12", "--train.validate-steps", "1000"),
+        *("--train.epochs", "30", "--train.validate-steps", "1000"),
     ),
     "pieces": (
         *("--preset", "tiny", "--data.tokenizer", "unigram"),
         *("--data.vocab-size", "3000", "--model.dropout-rate", "0.3"),
         *("--train.batch-tokens", "768", "--train.learning-rate", "2e-3"),
-        *("--train.warmup-steps", "400", "--train.epochs", "24"),
+        *("--train.warmup-steps", "400", "--train.epochs", "40"),
         *("--train.validate-steps", "500"),
     ),
 }
