@@ -98,7 +98,7 @@ class Logbook:
                 f"{self.folder.path / 'metrics.jsonl'}"
             )
         if not plots.plots_available():
-            self.tell("  curves:       pip install 'flaxformer-mt[plots]' draws them")
+            self.tell("  curves:       not drawn: that takes the extra 'plots'")
         else:
             self.tell(f"  curves:       {self.folder.path / CURVES}")
 

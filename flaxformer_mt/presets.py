@@ -5,8 +5,33 @@ them says anything of the data: small models learn from characters, larger ones 
 pieces of words (`--data.tokenizer bpe`).
 """
 
+import functools
+
 from flaxformer_mt.config import Config, ModelConfig, TrainConfig, did_you_mean
 from flaxformer_mt.errors import InputError
+
+
+def _model(
+    d_model: int, d_ff: int, num_heads: int, layers: int, *dropout_rates: float
+) -> ModelConfig:
+    """A model whose stacks have so many layers each, target embeddings tied.
+
+    dropout_rates: everywhere, on attention weights, inside the feed-forward layers.
+    """
+    names = ("dropout_rate", "attention_dropout_rate", "feed_forward_dropout_rate")
+    return ModelConfig(
+        d_model=d_model,
+        d_ff=d_ff,
+        num_heads=num_heads,
+        num_encoder_layers=layers,
+        num_decoder_layers=layers,
+        tied_embeddings="target",
+        **dict(zip(names, dropout_rates, strict=False)),
+    )
+
+
+# Of all presets from tiny on.
+_train = functools.partial(TrainConfig, label_smoothing=0.1, keep_last=5)
 
 PRESETS: dict[str, tuple[str, ModelConfig, TrainConfig]] = {
     "starter": (
@@ -25,100 +50,55 @@ PRESETS: dict[str, tuple[str, ModelConfig, TrainConfig]] = {
     # 29,000 pairs of Multi30k: strong dropout, a high peak. What it comes to there is
     # in experiments/results/multi30k.json.
     "tiny": (
-        "some ten thousand pairs, an hour on two cores or minutes on a GPU",
-        ModelConfig(
-            d_model=128,
-            d_ff=256,
-            num_heads=4,
-            num_encoder_layers=4,
-            num_decoder_layers=4,
-            dropout_rate=0.2,
-            tied_embeddings="target",
-        ),
-        TrainConfig(
+        "tens of thousands of pairs, two cores or a GPU",
+        _model(128, 256, 4, 4, 0.2),
+        _train(
             learning_rate=4e-3,
             schedule="cosine",
             warmup_steps=500,
-            label_smoothing=0.1,
             batch_tokens=2048,
             epochs=24,
-            keep_last=5,
         ),
     ),
     "small": (
         "a hundred thousand pairs, one GPU",
-        ModelConfig(
-            d_model=256,
-            d_ff=1024,
-            num_heads=4,
-            num_encoder_layers=4,
-            num_decoder_layers=4,
-            dropout_rate=0.2,
-            attention_dropout_rate=0.1,
-            tied_embeddings="target",
-        ),
-        TrainConfig(
+        _model(256, 1024, 4, 4, 0.2, 0.1),
+        _train(
             learning_rate=2e-3,
             schedule="inverse_sqrt",
             warmup_steps=2000,
-            label_smoothing=0.1,
             clip_norm=1.0,
             batch_tokens=4096,
             epochs=30,
-            keep_last=5,
         ),
     ),
     # Vaswani et al. 2017, table 3, with norms before the sublayers.
     "base": (
         "a million pairs and more, one GPU",
-        ModelConfig(
-            d_model=512,
-            d_ff=2048,
-            num_heads=8,
-            num_encoder_layers=6,
-            num_decoder_layers=6,
-            dropout_rate=0.1,
-            attention_dropout_rate=0.1,
-            feed_forward_dropout_rate=0.1,
-            tied_embeddings="target",
-        ),
-        TrainConfig(
+        _model(512, 2048, 8, 6, 0.1, 0.1, 0.1),
+        _train(
             learning_rate=7e-4,
             schedule="inverse_sqrt",
             warmup_steps=4000,
-            label_smoothing=0.1,
             clip_norm=1.0,
             batch_tokens=8192,
             accumulate=3,
             steps=100_000,
             validate_steps=2000,
-            keep_last=5,
         ),
     ),
     "big": (
         "ten million pairs and more, a large GPU or several",
-        ModelConfig(
-            d_model=1024,
-            d_ff=4096,
-            num_heads=16,
-            num_encoder_layers=6,
-            num_decoder_layers=6,
-            dropout_rate=0.3,
-            attention_dropout_rate=0.1,
-            feed_forward_dropout_rate=0.1,
-            tied_embeddings="target",
-        ),
-        TrainConfig(
+        _model(1024, 4096, 16, 6, 0.3, 0.1, 0.1),
+        _train(
             learning_rate=5e-4,
             schedule="inverse_sqrt",
             warmup_steps=4000,
-            label_smoothing=0.1,
             clip_norm=1.0,
             batch_tokens=8192,
             accumulate=3,
             steps=300_000,
             validate_steps=5000,
-            keep_last=5,
         ),
     ),
 }
