@@ -21,6 +21,12 @@ At d_model 128, 4+4 layers and V 8,000 logits of size 5 differ by at most 4e-6 (
 Two things differ on purpose: dropout's random bits, and what a row without a single
 real token computes, which nobody reads (see `never_empty`).
 
+The last section is a second opponent, the way in which the tutorial works:
+
+    tutorial = TutorialTransformer(cfg)
+    tutorial.load_state_dict(fuse_projections(model.state_dict()))
+    token_ids = sample_without_cache(tutorial, src_ids, specials, length=40)
+
 Axes: B batch, S source length, T target length, L either, H heads, K head size,
 D d_model, V target vocabulary.
 """
@@ -416,3 +422,244 @@ def flatten(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, np.ndar
 def describe(array: np.ndarray) -> str:
     """Type and shape, as in "float32[16, 32]"."""
     return f"{array.dtype}{list(array.shape)}"
+
+
+# ---- the tutorial's way of working ---------------------------------------------------
+
+# The PyTorch tutorial that this project grew from, with its wiring corrected: the
+# decoder sees no later character, and its cross-attention reads the encoder. What is
+# kept is how it works. Everything is padded to `max_length`; masks are dense floats,
+# [B, L, L], made on the host and added to the scores; attention is written out, with
+# one large projection where several read the same; and a translation runs the whole
+# model, encoder too, over the whole padded prefix again for every character, one
+# sentence at a time. Norms, feed-forward layers and loss are those above, and as fast.
+
+UNSEEN = -1e9  # added to a score: far below all others, and finite
+
+
+class Specials(NamedTuple):
+    """The ids of the target's special tokens; PAD fills the source up too."""
+
+    pad: int
+    bos: int
+    eos: int
+    unk: int
+
+
+class DenseMasks(NamedTuple):
+    """What is added to the scores of each of the three attentions: 0 or UNSEEN."""
+
+    encoder: Tensor  # [B, L, L]
+    decoder: Tensor  # [B, L, L]
+    cross: Tensor  # [B, L, L]
+
+
+def make_dense_masks(src_mask: Tensor, tgt_mask: Tensor) -> DenseMasks:
+    """The three masks of a batch, from its real-token vectors, both [B, L]."""
+    length = src_mask.shape[1]
+    future = torch.full((length, length), True).triu(diagonal=1)
+    src_unseen = ~src_mask[:, None, :].repeat(1, length, 1)
+    tgt_unseen = ~tgt_mask[:, None, :].repeat(1, length, 1) | future
+    encoder = torch.where(src_unseen, UNSEEN, 0.0)
+    return DenseMasks(encoder, torch.where(tgt_unseen, UNSEEN, 0.0), encoder.clone())
+
+
+def dense_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(K) + mask) v, as it stands in the paper.
+
+    q, k, v: [B, H, L, K]; mask: [B, L, L].
+    """
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + mask[:, None]
+    return scores.softmax(dim=-1) @ v
+
+
+class SelfAttention(nn.Module):
+    """Queries, keys and values of one input, in one product."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.num_heads = cfg.num_heads
+        self.qkv = nn.Linear(cfg.d_model, 3 * cfg.d_model)
+        self.out = nn.Linear(cfg.d_model, cfg.d_model)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # [B, L, 3, H, K]
+        read = dense_attention(*qkv.permute(2, 0, 3, 1, 4), mask)
+        return self.out(read.transpose(1, 2).flatten(2))
+
+
+class CrossAttention(nn.Module):
+    """Queries of the target; keys and values of the memory, in one product."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.num_heads = cfg.num_heads
+        self.query = nn.Linear(cfg.d_model, cfg.d_model)
+        self.kv = nn.Linear(cfg.d_model, 2 * cfg.d_model)
+        self.out = nn.Linear(cfg.d_model, cfg.d_model)
+
+    def forward(self, y: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        q = self.query(y).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        kv = self.kv(memory).unflatten(-1, (2, self.num_heads, -1))  # [B, L, 2, H, K]
+        read = dense_attention(q, *kv.permute(2, 0, 3, 1, 4), mask)
+        return self.out(read.transpose(1, 2).flatten(2))
+
+
+class TutorialEncoderLayer(nn.Module):
+    """Self-attention, then feed-forward."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention(cfg)
+        self.feed_forward = FeedForward(cfg)
+        self.self_attn_residual = Residual(cfg)
+        self.feed_forward_residual = Residual(cfg)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = self.self_attn_residual(x, lambda x: self.self_attn(x, mask))
+        return self.feed_forward_residual(x, self.feed_forward)
+
+
+class TutorialDecoderLayer(nn.Module):
+    """Self-attention, cross-attention, then feed-forward."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention(cfg)
+        self.cross_attn = CrossAttention(cfg)
+        self.feed_forward = FeedForward(cfg)
+        self.self_attn_residual = Residual(cfg)
+        self.cross_attn_residual = Residual(cfg)
+        self.feed_forward_residual = Residual(cfg)
+
+    def forward(self, y: Tensor, memory: Tensor, masks: DenseMasks) -> Tensor:
+        y = self.self_attn_residual(y, lambda y: self.self_attn(y, masks.decoder))
+        y = self.cross_attn_residual(
+            y, lambda y: self.cross_attn(y, memory, masks.cross)
+        )
+        return self.feed_forward_residual(y, self.feed_forward)
+
+
+class TutorialEncoder(nn.Module):
+    """A stack of encoder layers."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        layers = [TutorialEncoderLayer(cfg) for _ in range(cfg.num_encoder_layers)]
+        self.layers = nn.ModuleList(layers)
+        self.norm = last_norm(cfg)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.norm(x)
+
+
+class TutorialDecoder(nn.Module):
+    """A stack of decoder layers and the output layer."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        layers = [TutorialDecoderLayer(cfg) for _ in range(cfg.num_decoder_layers)]
+        self.layers = nn.ModuleList(layers)
+        self.norm = last_norm(cfg)
+        self.logits = nn.Linear(cfg.d_model, cfg.tgt_vocab_size)
+
+    def forward(self, y: Tensor, memory: Tensor, masks: DenseMasks) -> Tensor:
+        for layer in self.layers:
+            y = layer(y, memory, masks)
+        return self.logits(self.norm(y))
+
+
+class TutorialTransformer(nn.Module):
+    """The same function as TorchTransformer, at one width: `max_length`."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.max_length = cfg.max_length
+        self.src_embed = nn.Embedding(cfg.src_vocab_size, cfg.d_model)
+        self.tgt_embed = nn.Embedding(cfg.tgt_vocab_size, cfg.d_model)
+        self.encoder, self.decoder = TutorialEncoder(cfg), TutorialDecoder(cfg)
+        self.dropout = nn.Dropout(cfg.dropout_rate)
+        positions = sinusoids(cfg.max_length, cfg.d_model)
+        self.register_buffer("positions", positions, persistent=False)
+        self.apply(start_as_flax_does)
+
+    def forward(
+        self, src_ids: Tensor, tgt_in_ids: Tensor, src_mask: Tensor, tgt_mask: Tensor
+    ) -> Tensor:
+        """[B, L, V], the logits of every target position; all inputs [B, L]."""
+        masks = make_dense_masks(src_mask, tgt_mask)
+        memory = self.dropout(self.src_embed(src_ids) + self.positions)
+        memory = self.encoder(memory, masks.encoder)
+        y = self.dropout(self.tgt_embed(tgt_in_ids) + self.positions)
+        return self.decoder(y, memory, masks)
+
+
+def fuse_projections(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A TorchTransformer's state dict as that of a TutorialTransformer: projections
+    that read the same input, one above the other."""
+    fused: dict[str, list[Tensor]] = {}
+    for name, tensor in state.items():
+        for part, whole in (
+            ("self_attn.query", "self_attn.qkv"),
+            ("self_attn.key", "self_attn.qkv"),
+            ("self_attn.value", "self_attn.qkv"),
+            ("cross_attn.key", "cross_attn.kv"),
+            ("cross_attn.value", "cross_attn.kv"),
+        ):
+            name = name.replace(f".{part}.", f".{whole}.")
+        fused.setdefault(name, []).append(tensor)  # query, key, value: in this order
+    return {name: torch.cat(parts) for name, parts in fused.items()}
+
+
+def pad_to(ids: list[int], length: int, pad: int) -> tuple[Tensor, Tensor]:
+    """(ids, mask), both [1, L]: a row padded to the length, and where it is real."""
+    row = torch.full((1, length), pad)
+    row[0, : len(ids)] = torch.tensor(ids)
+    return row, torch.arange(length)[None] < len(ids)
+
+
+@torch.no_grad()
+def sample_without_cache(
+    model: TutorialTransformer,
+    src_ids: list[int],
+    specials: Specials,
+    *,
+    length: int,
+    min_length: int = 0,
+    temperature: float = 1.0,
+    repetition_penalty: float = 1.2,
+    generator: torch.Generator | None = None,
+) -> list[int]:
+    """The tokens of one translation, EOS included, the tutorial's way.
+
+    Args:
+      src_ids: of one source, EOS included.
+      length: most tokens that it may get.
+      min_length: tokens that come before EOS may.
+      temperature: 0 takes the likeliest token.
+      repetition_penalty: Keskar et al. 2019, section 4.1.
+    """
+    tgt_in_ids = [specials.bos]
+    while len(tgt_in_ids) <= length and tgt_in_ids[-1] != specials.eos:
+        src = pad_to(src_ids, model.max_length, specials.pad)
+        tgt = pad_to(tgt_in_ids, model.max_length, specials.pad)
+        logits = model(src[0], tgt[0], src[1], tgt[1])[0, len(tgt_in_ids) - 1]
+        used = torch.tensor(tgt_in_ids)
+        logits[used] = torch.where(
+            logits[used] > 0,
+            logits[used] / repetition_penalty,
+            logits[used] * repetition_penalty,
+        )
+        forbidden = [specials.pad, specials.bos, specials.unk]
+        if len(tgt_in_ids) <= min_length:
+            forbidden.append(specials.eos)
+        logits[forbidden] = -torch.inf
+        if temperature == 0.0:
+            chosen = logits.argmax()
+        else:
+            chances = (logits / temperature).softmax(dim=-1)
+            chosen = torch.multinomial(chances, 1, generator=generator)
+        tgt_in_ids.append(int(chosen))
+    return tgt_in_ids[1:]

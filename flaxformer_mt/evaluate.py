@@ -10,7 +10,9 @@ import rich.markup
 import rich.table
 
 from flaxformer_mt.command_line import parse, run_door
-from flaxformer_mt.decoding.translator import Translator
+from flaxformer_mt.decoding.beam_search import BeamOptions
+from flaxformer_mt.decoding.sampling import GREEDY
+from flaxformer_mt.decoding.translator import SearchOptions, Translator
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.evaluation.comparison import (
     ComparedSentence,
@@ -32,6 +34,7 @@ from flaxformer_mt.text.lines import read_lines
 from flaxformer_mt.text.normalize import Normalizer
 from flaxformer_mt.text.prepared import TextPair
 from flaxformer_mt.training.devices import choose_device
+from flaxformer_mt.training.programs import enable_compilation_cache
 from flaxformer_mt.training.run_folder import RunFolder
 
 FEW_SENTENCES = 100  # below it a score is mostly chance
@@ -40,7 +43,7 @@ RESAMPLES = 1000
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """Translates sentences greedily and compares them with their references."""
+    """Translates sentences and compares them with their references."""
 
     # Folder of a trained run. Empty: the starter model.
     run: str = ""
@@ -55,6 +58,13 @@ class EvaluateOptions:
     group: str = ""
     # Which of the kept pairs: choose on validation, report test.
     part: Literal["test", "validation"] = "test"
+    # Beam search over so many hypotheses, 1 to 64; 0 is greedy.
+    beam: int = 0
+    # With --beam: above 0 favours longer translations, 0 does not; 1.0 if not given.
+    length_penalty: float | None = None
+    # With --beam: scores are divided by ((5 + n) / 6)**penalty (gnmt, if not given) or
+    # by n**penalty (plain), n tokens.
+    length_norm: Literal["gnmt", "plain"] | None = None
     # Translations shown below the scores.
     show_sentences: int = 5
     # What BLEU counts as a word: sacreBLEU's tokenizers. intl knows the punctuation of
@@ -77,7 +87,21 @@ class EvaluateOptions:
             raise InputError(
                 f"--show-sentences must be 0 or more; got {self.show_sentences}."
             )
+        self.search()
         self._check_comparison()
+
+    def search(self) -> SearchOptions:
+        """How sentences are translated."""
+        given = {
+            name: getattr(self, name)
+            for name in ("length_penalty", "length_norm")
+            if getattr(self, name) is not None
+        }
+        if self.beam:
+            return BeamOptions(beam_size=self.beam, **given)
+        for name in given:
+            raise InputError(f"--{name.replace('_', '-')} needs --beam: add it.")
+        return GREEDY
 
     def _check_comparison(self) -> None:
         if self.resamples < 100:
@@ -134,6 +158,7 @@ def evaluate_pairs(
     translator: Translator,
     pairs: list[TextPair],
     *,
+    search: SearchOptions = GREEDY,
     bleu_tokenizer: BleuTokenizer = "intl",
 ) -> tuple[dict[str, Scores], list[str], list[str]]:
     """(scores of all and of each group, translations, what to tell the person).
@@ -143,7 +168,7 @@ def evaluate_pairs(
     """
     normalize = translator.tgt_tokenizer.normalizer
     references = [normalize(pair.tgt) for pair in pairs]
-    translations, report = translator.decode([pair.src for pair in pairs])
+    translations, report = translator.decode([pair.src for pair in pairs], search)
     scores = {"all": score(translations, references, bleu_tokenizer=bleu_tokenizer)}
     groups = sorted({pair.group for pair in pairs} - {""})
     if "all" in groups:
@@ -216,11 +241,11 @@ def read_common_test(
 
 
 def translate_with(
-    folder: RunFolder, name: str, pairs: list[TextPair]
+    folder: RunFolder, name: str, pairs: list[TextPair], search: SearchOptions
 ) -> tuple[list[str], Normalizer, list[str]]:
     """(a translation for each pair, how the run writes its target, what to tell)."""
     translator = Translator.load(folder.path, note=say)
-    translations, report = translator.decode([pair.src for pair in pairs])
+    translations, report = translator.decode([pair.src for pair in pairs], search)
     told = [f"{name}: {sentence}" for sentence in report.sentences()]
     return translations, translator.tgt_tokenizer.normalizer, told
 
@@ -265,9 +290,9 @@ def translate_and_compare(
     """(what sets two runs apart, how it was come to: a part of the JSON)."""
     pairs_a, pairs_b, told = read_common_test(options, a, b)
     check_memory(len(pairs_a), options.resamples)
-    choose_device(options.device)
-    translations_a, rule_a, told_a = translate_with(a, "A", pairs_a)
-    translations_b, rule_b, told_b = translate_with(b, "B", pairs_b)
+    enable_compilation_cache(choose_device(options.device), note=say)
+    translations_a, rule_a, told_a = translate_with(a, "A", pairs_a, options.search())
+    translations_b, rule_b, told_b = translate_with(b, "B", pairs_b, options.search())
     told += told_a + told_b
     if differing := differing_rules(rule_a, rule_b):
         told.append(
@@ -322,10 +347,13 @@ def evaluate(arguments: list[str]) -> None:
     folder = RunFolder.of(options.run or model_folder())
     folder.config()  # a wrong folder is told before anything is read
     pairs = read_test(options, folder)
-    choose_device(options.device)
+    enable_compilation_cache(choose_device(options.device), note=say)
     translator = Translator.load(folder.path, note=say)
     scores, translations, told = evaluate_pairs(
-        translator, pairs, bleu_tokenizer=options.bleu_tokenizer
+        translator,
+        pairs,
+        search=options.search(),
+        bleu_tokenizer=options.bleu_tokenizer,
     )
     for sentence in told:
         say(sentence)

@@ -11,8 +11,8 @@ PACKAGE = ROOT / "flaxformer_mt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room imports from floors above its own and from its own floor. The doors, which
-# stand at the end, are `train`, `translate`, `evaluate`, `prepare`, `download` and
-# `__main__`.
+# stand at the end, are `train`, `translate`, `score`, `evaluate`, `prepare`,
+# `download`, `average` and `__main__`.
 FLOORS = [
     {"errors", "config", "starter", "__init__"},
     {"text"},
@@ -20,11 +20,11 @@ FLOORS = [
     {"training"},
     {"decoding"},
     {"evaluation"},
-    {"terminal", "command_line"},
+    {"terminal", "command_line", "line_stream"},
     {"corpora"},
     {"presets", "continuation", "commentary", "validation", "logbook"},
-    {"session"},
-    {"train", "translate", "evaluate", "prepare", "download", "average"},
+    {"session", "translate_options", "answers"},
+    {"train", "translate", "score", "evaluate", "prepare", "download", "average"},
     {"__main__"},
 ]
 # The only rooms that may import these.

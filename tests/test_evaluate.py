@@ -100,7 +100,7 @@ def two_runs(tmp_path, monkeypatch):
         )
 
     def load(path, *, note):
-        def decode(texts):
+        def decode(texts, search=None):
             numbers = [int(text.split()[1]) for text in texts]
             return [
                 f"جملهٔ {i} این جا روی میز است."

@@ -1,61 +1,92 @@
 """The door `translate`: a line out for each line in, whatever the line is."""
 
 import io
+import itertools
 import subprocess
 import sys
 
 import pytest
 
-from flaxformer_mt.decoding.translator import Report
-from flaxformer_mt.errors import InputError
+from flaxformer_mt import translate as door
+from flaxformer_mt.errors import InputError, StorageError
+from flaxformer_mt.line_stream import Pace, PrefixedLine
 from flaxformer_mt.translate import (
-    TranslateOptions,
+    MOST_EXPLAINED,
+    check_page,
     converse,
-    input_lines,
-    translate_lines,
+    lines_to_explain,
+    read_input,
+    write_page,
 )
+from flaxformer_mt.translate_options import TranslateOptions
+from tests.fake_translator import FakeTranslator
+
+# ---- the input ---------------------------------------------------------------------
 
 
-class Echo:
-    """A translator that gives back what it gets, and remembers what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-
-    def decode(self, texts, opts, *, seed, first_line):
-        self.asked.append((len(texts), first_line))
-        return list(texts), Report(unknown={"x": 1}, split=1)
-
-
-def test_lines_are_split_at_line_feeds_alone():
-    odd = "a\u2028b\x0bc\x85d\x1ce\rf"
-    stream = io.BytesIO(f"\ufeff{odd}\r\n\n last".encode())
-    assert list(input_lines(stream)) == [odd, "", " last"]
+def test_the_lines_come_with_their_prefixes(tmp_path):
+    stdin = io.BytesIO(b"one\ntwo\n")
+    read = list(
+        read_input(TranslateOptions(prefix="x"), stdin, Pace("x"), is_file=True)
+    )
+    assert read == [PrefixedLine("one", "x"), PrefixedLine("two", "x")]
+    (tmp_path / "p.tsv").write_bytes("0\tالف\n0\t\n".encode())
+    options = TranslateOptions(prefixes=f"{tmp_path / 'p.tsv'}:1")
+    stdin.seek(0)
+    read = list(read_input(options, stdin, Pace("x"), is_file=True))
+    assert read == [PrefixedLine("one", "الف"), PrefixedLine("two", "")]
 
 
-def test_a_line_that_is_not_utf8_is_named():
-    stream = io.BytesIO(b"good\nbad \xff\n")
-    with pytest.raises(InputError, match="line 2, byte 5 is not"):
-        list(input_lines(stream))
+# ---- the page ----------------------------------------------------------------------
 
 
-def test_output_has_the_lines_of_the_input_in_order_over_many_chunks():
-    translator, output = Echo(), io.BytesIO()
-    lines = [f"line {i}" if i % 7 else "" for i in range(2500)]
-    report = translate_lines(translator, lines, TranslateOptions(), output)
-    assert output.getvalue().decode().split("\n") == [*lines, ""]
-    assert translator.asked == [(1024, 0), (1024, 1024), (452, 2048)]
-    assert report.unknown == {"x": 3} and report.split == 3
+def test_a_page_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path, monkeypatch
+):
+    for page, words in (
+        (tmp_path / "none" / "a.html", "not: make it first"),
+        (tmp_path, "is a folder: add a name"),
+    ):
+        with pytest.raises(InputError, match=words):
+            door.translate(["--explain", str(page)])
+    check_page(str(tmp_path / "new.html"))
+    monkeypatch.setattr(door.os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match="cannot: choose another"):
+        check_page(str(tmp_path / "new.html"))
+    assert not any(tmp_path.iterdir())
 
 
-def test_a_translation_is_one_line_even_if_it_holds_a_line_feed():
-    output = io.BytesIO()
-    translate_lines(Echo(), ["a\nb", "c"], TranslateOptions(), output)
-    assert output.getvalue() == b"a b\nc\n"
+def test_a_page_takes_so_many_lines_and_no_more():
+    line = PrefixedLine("a")
+    some = itertools.chain([None], itertools.repeat(line, MOST_EXPLAINED), [None])
+    assert lines_to_explain(some) == [line] * MOST_EXPLAINED
+    with pytest.raises(InputError, match=r"at most 100 lines.*head -n 100"):
+        lines_to_explain(itertools.repeat(line))  # endless: it stops in time
+    with pytest.raises(InputError, match="at least one line that is not empty"):
+        lines_to_explain([PrefixedLine(" "), None])
 
 
-def test_at_a_terminal_it_asks_for_one_sentence_after_another(monkeypatch, capsys):
-    said = iter(["سلام", "Hello."])
+def test_the_page_explains_each_line_that_is_not_empty(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(door, "explanation_page", lambda parts, title: f"{parts}")
+    page, translator = tmp_path / "page.html", FakeTranslator()
+    options = TranslateOptions(explain=str(page), beam=2)
+    lines = [PrefixedLine("a", "x"), PrefixedLine(""), PrefixedLine("b", "")]
+    write_page(translator, lines, options)
+    assert page.read_text(encoding="utf-8") == "[('a', 'x'), ('b', '')]"
+    assert {asked["search"] for asked in translator.asked} == {options.search()}
+    assert "page.html" in capsys.readouterr().err
+    page.unlink()
+    page.mkdir()
+    with pytest.raises(StorageError):
+        write_page(translator, lines, options)
+
+
+# ---- at a terminal -----------------------------------------------------------------
+
+
+def talk(monkeypatch, capsys, texts, **options) -> tuple[str, str]:
+    """What a conversation shows: (on stdout, on stderr)."""
+    said = iter(texts)
 
     def ask(prompt):
         for text in said:
@@ -63,10 +94,41 @@ def test_at_a_terminal_it_asks_for_one_sentence_after_another(monkeypatch, capsy
         raise EOFError
 
     monkeypatch.setattr("builtins.input", ask)
-    translator = Echo()
-    converse(translator, TranslateOptions())
-    assert capsys.readouterr().out == "\u2068سلام\u2069\nHello.\n"
-    assert translator.asked == [(1, 0), (1, 1)]
+    converse(FakeTranslator(), TranslateOptions(**options))
+    return capsys.readouterr()
+
+
+def test_at_a_terminal_it_asks_for_one_sentence_after_another(monkeypatch, capsys):
+    out, _ = talk(monkeypatch, capsys, ["سلام", "Hello."])
+    assert out == "\u2068سلام\u2069\nHELLO.\n"
+
+
+def test_a_conversation_shows_scores_and_several_translations(monkeypatch, capsys):
+    out, _ = talk(monkeypatch, capsys, ["a"], scores=True)
+    assert out == "-1.250000\tA\n"
+    out, _ = talk(monkeypatch, capsys, ["a", "سلام"], beam=2, n_best=2)
+    assert out == (
+        "1\t-1.250000\tA\n1\t-2.250000\tA+\n"
+        "2\t-1.250000\t\u2068سلام\u2069\n2\t-2.250000\t\u2068سلام+\u2069\n"
+    )
+    out, _ = talk(monkeypatch, capsys, ["سلام"], json=True)
+    assert "\u2068" not in out and out.startswith('{"line": 1, ')
+
+
+def test_a_conversation_goes_on_after_a_line_that_cannot_be_translated(
+    monkeypatch, capsys
+):
+    out, err = talk(monkeypatch, capsys, ["too long", "hi!"])
+    assert out == "HI!\n"
+    assert "longer than the model reads" in err and "translated in pieces" in err
+
+
+def test_a_conversation_has_no_file_of_prefixes(monkeypatch, capsys):
+    with pytest.raises(InputError, match=r"add < input\.txt"):
+        talk(monkeypatch, capsys, [], prefixes="file")
+
+
+# ---- the program -------------------------------------------------------------------
 
 
 def translate(text: bytes, *arguments: str) -> subprocess.CompletedProcess:
@@ -105,10 +167,10 @@ def test_characters_that_are_unknown_are_counted_on_stderr():
 
 
 def test_input_that_is_not_utf8_is_one_sentence():
-    done = translate("café\n".encode("latin-1"))
-    assert done.returncode == 2
+    done = translate("\ncafé\n".encode("latin-1"))
+    assert done.returncode == 2 and done.stdout == b"\n"
     assert done.stderr.decode().startswith(
-        "error: standard input must be UTF-8; line 1"
+        "error: standard input must be UTF-8; line 2"
     )
 
 

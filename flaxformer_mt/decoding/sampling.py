@@ -1,40 +1,41 @@
-"""Greedy decoding and sampling: one jitted step under a Python loop.
+"""Greedy decoding and sampling: one jitted step a token, under the loop of `search`.
 
-The loop reads nothing from the device but, every few tokens, whether all rows have
-ended: waiting after each token would cost a third of the speed.
-
-Axes: B batch, S source width, T target width, V target vocabulary.
+Axes: B batch, S source places, T (or L) target places, V target vocabulary.
 """
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Array, Bool, Float, Int
 
-from flaxformer_mt.decoding.filters import (
-    forbid,
-    keep_top_k,
-    penalize_repetition,
-    scale_temperature,
-)
+from flaxformer_mt.decoding import filters, selection
+from flaxformer_mt.decoding.frames import Rows
+from flaxformer_mt.decoding.search import Output, TokenIds
 from flaxformer_mt.errors import InputError
+from flaxformer_mt.model.masks import causal_row
 from flaxformer_mt.model.transformer import DecodeCache, Transformer
 
-TOKENS_BETWEEN_CHECKS = 8
 LATER_PIECES = 1 << 30  # beyond any position
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleOptions:
-    """How the next token is chosen."""
+    """How the next token is chosen: by these filters, in this order but for the
+    temperature, which comes before top_k."""
 
     temperature: float = 1.0  # 0 takes the likeliest token: greedy
-    top_k: int = 0  # draw among the k likeliest; 0, or more than there are, keeps all
     repetition_penalty: float = 1.0  # above 1 makes already used tokens less likely
+    repetition_window: int = 0  # used among the last so many tokens; 0: in all
+    no_repeat_ngram: int = 0  # never the same so many tokens twice; 0: no matter
+    min_length: int = 0  # tokens before the end may come
+    top_k: int = 0  # draw among the k likeliest; 0, or more than there are, keeps all
+    top_p: float = 1.0  # among the likeliest that make up this share; 1 keeps all
+    min_p: float = 0.0  # among those at least this share as likely as the likeliest
 
     def __post_init__(self) -> None:
         # Beyond a factor of a thousand float32 runs out of numbers.
@@ -45,8 +46,13 @@ class SampleOptions:
                 lambda t: t == 0 or usual(t),
                 "0 (greedy) or 0.001 to 1000",
             ),
-            ("top_k", lambda k: k >= 0, "at least 0 (0 keeps all)"),
             ("repetition_penalty", usual, "0.001 to 1000 (1 changes nothing)"),
+            ("repetition_window", lambda n: n >= 0, "at least 0 (0 is all tokens)"),
+            ("no_repeat_ngram", lambda n: n >= 0, "at least 0 (0 forbids none)"),
+            ("min_length", lambda n: n >= 0, "at least 0"),
+            ("top_k", lambda k: k >= 0, "at least 0 (0 keeps all)"),
+            ("top_p", lambda p: 0 < p <= 1, "above 0 and at most 1 (1 keeps all)"),
+            ("min_p", lambda p: 0 <= p <= 1, "0 to 1 (0 keeps all)"),
         ):
             value = getattr(self, name)
             if not is_right(value):
@@ -56,131 +62,239 @@ class SampleOptions:
 GREEDY = SampleOptions(temperature=0.0)
 
 
-class TokenIds(NamedTuple):
-    """The target's special ids. Hashable, so that a step can be compiled for them."""
-
-    bos: int
-    eos: int
-    pad: int
-    unk: int
-
-    def forbidden(self, size: int) -> np.ndarray:
-        """[V] bool: the tokens that no translation holds."""
-        forbidden = np.zeros(size, bool)
-        forbidden[[self.bos, self.pad, self.unk]] = True
-        return forbidden
-
-
 @struct.dataclass
 class SampleState:
     """What one token hands to the next."""
 
-    cache: DecodeCache
-    token_ids: jax.Array  # [B] int32, the last token of each row
-    used: jax.Array  # [B, V] bool, tokens that a row holds already
-    ended: jax.Array  # [B] bool, rows that have had their EOS
+    cache: DecodeCache | None
+    tokens: jax.Array  # [B, L] int32, those of each row so far
+    lengths: jax.Array  # [B] int32, how many they are, EOS included
+    alive: jax.Array  # [B] bool, rows that have had no EOS
+    failed: jax.Array  # [B] bool, rows for which the model returned no number
+    keys: jax.Array  # [B, 2] uint32
+    log_probs: jax.Array | None  # [B, L] nats of each token, where asked for
+    prefix: jax.Array | None  # [B, L] int32, the given token + 1; 0: none
+    opening: jax.Array | None  # [B, V] bool, what may follow the prefix
 
 
-@partial(jax.jit, static_argnames=("model", "length"))
-def start_cache(
-    params: Any, src_ids: jax.Array, src_mask: jax.Array, *, model, length: int
-) -> DecodeCache:
-    """The cache of a batch of sources, with `length` target slots."""
-    return model.apply(
-        {"params": params}, src_ids, src_mask, length, method="start_cache"
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """Greedy decoding and sampling, as `search.decode` asks for them."""
+
+    model: Transformer
+    opts: SampleOptions
+    ids: TokenIds
+    scored: bool = False  # whether log-probabilities are wanted
+
+    def start(self, params: Any, rows: Rows) -> SampleState:
+        """The state of a batch before its first token."""
+        return start(params, rows, model=self.model, scored=self.scored)
+
+    def step(self, params: Any, state: SampleState, position: Any) -> SampleState:
+        """The state after one more token a row."""
+        return sample_step(params, state, position, sampler=self)
+
+    def outputs(self, state: SampleState, row: int, position: int) -> list[Output]:
+        """The one translation of a row, from a state on the host."""
+        length = int(state.lengths[row])
+        token_ids = state.tokens[row, :length].tolist()
+        ended = bool(token_ids) and token_ids[-1] == self.ids.eos
+        failed = bool(state.failed[row])
+        if state.log_probs is None:
+            nan = float("nan")
+            return [Output(token_ids, nan, nan, [], not ended, failed)]
+        each = state.log_probs[row, :length].tolist()
+        whole = float(np.sum(each, dtype=np.float64))
+        return [Output(token_ids, whole, whole, each, not ended, failed)]
+
+
+@partial(jax.jit, static_argnames=("model", "scored"))
+def start(params: Any, rows: Rows, *, model: Transformer, scored: bool) -> SampleState:
+    """The state of a batch of sources before its first token; rows without a source are
+    not alive."""
+    num_rows, length = rows.src_ids.shape
+    cache = model.apply(
+        *({"params": params}, rows.src_ids, rows.src_mask, length),
+        method="start_cache",
     )
-
-
-@partial(jax.jit, static_argnames=("model", "opts", "ids"), donate_argnames="state")
-def sample_step(
-    params: Any,
-    state: SampleState,
-    position: jax.Array,
-    keys: jax.Array,
-    *,
-    model: Transformer,
-    opts: SampleOptions,
-    ids: TokenIds,
-) -> SampleState:
-    """The state after one more token a row; rows that have ended get PAD."""
-    logits, cache = model.apply(
-        {"params": params}, state.token_ids, position, state.cache, method="decode_step"
-    )
-    logits = logits.astype(jnp.float32)
-    logits = forbid(logits, jnp.asarray(ids.forbidden(logits.shape[-1])))
-    if opts.repetition_penalty != 1.0:
-        logits = penalize_repetition(logits, state.used, opts.repetition_penalty)
-    if opts.temperature == 0.0:
-        drawn = jnp.argmax(logits, axis=-1)
-    else:
-        logits = scale_temperature(logits, opts.temperature)
-        logits = keep_top_k(logits, opts.top_k)
-        # One key a row and position: a row's draw does not depend on its neighbours.
-        row_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, position)
-        drawn = jax.vmap(jax.random.categorical)(row_keys, logits)
-    token_ids = jnp.where(state.ended, ids.pad, drawn.astype(jnp.int32))
-    rows = jnp.arange(len(token_ids))
     return SampleState(
         cache=cache,
-        token_ids=token_ids,
-        used=state.used.at[rows, token_ids].set(True),
-        ended=state.ended | (token_ids == ids.eos),
+        tokens=jnp.zeros((num_rows, length), jnp.int32),
+        lengths=jnp.zeros(num_rows, jnp.int32),
+        alive=rows.src_mask.any(axis=1),
+        failed=jnp.zeros(num_rows, bool),
+        keys=jnp.asarray(rows.keys),
+        log_probs=jnp.zeros((num_rows, length)) if scored else None,
+        prefix=None if rows.prefix is None else jnp.asarray(rows.prefix),
+        opening=None if rows.opening is None else jnp.asarray(rows.opening),
     )
 
 
-def sample(
-    params: Any,
-    src_ids: np.ndarray,
-    src_mask: np.ndarray,
-    keys: jax.Array,
-    *,
-    model: Transformer,
-    opts: SampleOptions,
-    ids: TokenIds,
-    length: int,
-) -> np.ndarray:
-    """[B, T] int32: the tokens of each row up to its EOS, then PAD; T <= length.
-
-    Args:
-      src_ids, src_mask: [B, S]; a row without a real token has ended before it starts.
-      keys: [B] jax keys, each derived from the seed and the row's line.
-      length: most tokens a row may get, EOS included; a row without EOS was cut short.
-    """
-    cache = start_cache(params, src_ids, src_mask, model=model, length=length)
-    state = SampleState(
+@partial(jax.jit, static_argnames="sampler", donate_argnames="state")
+def sample_step(
+    params: Any, state: SampleState, position: Int[Array, ""], *, sampler: Sampler
+) -> SampleState:
+    """The state after one more token a row; rows that have ended stay as they are."""
+    opts, ids = sampler.opts, sampler.ids
+    last = token_before(state.tokens, position, bos=ids.bos)
+    raw, cache = sampler.model.apply(
+        {"params": params},
+        *(last[:, None], position, state.cache),
+        causal_row(position, state.tokens.shape[1]),
+        method="decode_step",
+    )
+    raw = raw[:, 0].astype(jnp.float32)  # [B, V]
+    logits = filters.forbid(raw, jnp.asarray(ids.forbidden(raw.shape[-1])))
+    logits = shape_by_history(logits, state.tokens, position, opts=opts, eos=ids.eos)
+    logits = allow_prefix(logits, state.prefix, state.opening, position)
+    best, drawn = selection.likeliest(logits)
+    if opts.temperature != 0.0:
+        drawn = draw(logits, state.keys, position, opts=opts)
+    # A row without a number to go by ends here, and is reported.
+    failed = state.alive & ~jnp.isfinite(best)
+    drawn = jnp.where(failed, ids.eos, drawn)
+    drawn = jnp.where(state.alive, drawn, 0)
+    log_probs = state.log_probs
+    if log_probs is not None:
+        chosen = jnp.take_along_axis(raw, drawn[:, None], axis=1)[:, 0]
+        chosen -= selection.log_normalizer(raw)
+        log_probs = put(log_probs, chosen, position)
+    return state.replace(
         cache=cache,
-        token_ids=jnp.full(len(src_ids), ids.bos, jnp.int32),
-        used=jnp.zeros((len(src_ids), model.cfg.tgt_vocab_size), bool),
-        ended=jnp.asarray(~src_mask.any(axis=1)),
+        tokens=put(state.tokens, drawn, position),
+        lengths=state.lengths + state.alive.astype(jnp.int32),
+        alive=state.alive & (drawn != ids.eos),
+        failed=state.failed | failed,
+        log_probs=log_probs,
     )
-    columns: list[jax.Array] = []
-    for position in range(length):
-        state = sample_step(
-            *(params, state, jnp.asarray(position), keys),
-            **{"model": model, "opts": opts, "ids": ids},
+
+
+def token_before(
+    tokens: Int[Array, "B L"], position: Int[Array, ""], *, bos: int
+) -> Int[Array, " B"]:
+    """The token that stands before a position, BOS before the first."""
+    last = jax.lax.dynamic_index_in_dim(
+        tokens, jnp.maximum(position - 1, 0), axis=-1, keepdims=False
+    )
+    return jnp.where(position == 0, bos, last)
+
+
+def put(
+    row: Int[Array, "B L"] | Float[Array, "B L"],
+    values: Int[Array, " B"] | Float[Array, " B"],
+    position: Int[Array, ""],
+) -> Array:
+    """The rows with one more value each, at a position."""
+    return jax.lax.dynamic_update_slice_in_dim(
+        row, values[..., None].astype(row.dtype), position, axis=-1
+    )
+
+
+def allow_prefix(
+    logits: Float[Array, "B V"],
+    prefix: Int[Array, "B L"] | None,
+    opening: Bool[Array, "B V"] | None,
+    position: Int[Array, ""],
+) -> Float[Array, "B V"]:
+    """Where a prefix is given: its token alone, and right after it only what may follow
+    it; elsewhere the logits as they are."""
+    if prefix is None or opening is None:
+        return logits
+    given, num_given = given_at(prefix, position)
+    places = jnp.arange(logits.shape[-1])[None]
+    allowed = jnp.where(given >= 0, places == given, opening | (position != num_given))
+    # What is given holds against every filter.
+    logits = jnp.where((given >= 0) & ~jnp.isfinite(logits), 0.0, logits)
+    return jnp.where(allowed, logits, -jnp.inf)
+
+
+def given_at(
+    prefix: Int[Array, "B L"], position: Int[Array, ""]
+) -> tuple[Int[Array, "B 1"], Int[Array, "B 1"]]:
+    """(the token given for a position, -1 where there is none; how many are given)."""
+    given = jax.lax.dynamic_index_in_dim(prefix, position, axis=-1) - 1
+    return given, (prefix > 0).sum(axis=-1, keepdims=True, dtype=jnp.int32)
+
+
+def shape_by_history(
+    logits: Float[Array, "B V"],
+    tokens: Int[Array, "B L"],
+    position: Int[Array, ""],
+    *,
+    opts: Any,
+    eos: int,
+) -> Float[Array, "B V"]:
+    """The filters that look at what a row holds already, those that are asked for.
+
+    opts: SampleOptions, or others that have the same fields.
+    """
+    if opts.repetition_penalty != 1.0:
+        used = filters.used_in_window(
+            tokens, position, opts.repetition_window, logits.shape[-1]
         )
-        # A copy, because the next step takes the state's own buffers for itself.
-        columns.append(jnp.copy(state.token_ids))
-        check = len(columns) % TOKENS_BETWEEN_CHECKS == 0
-        if check and bool(state.ended.all()):
-            break
-    tokens = np.stack(jax.device_get(columns), axis=1)
-    used_columns = np.flatnonzero((tokens != ids.pad).any(axis=0))
-    return tokens[:, : used_columns[-1] + 1 if used_columns.size else 0]
+        logits = filters.penalize_repetition(logits, used, opts.repetition_penalty)
+    if opts.no_repeat_ngram:
+        logits = filters.forbid_repeated_ngrams(
+            logits, tokens, position, opts.no_repeat_ngram, eos
+        )
+    if opts.min_length:
+        logits = filters.forbid_early_end(logits, position, opts.min_length, eos)
+    return logits
 
 
-def piece_keys(seed: int, *, lines: list[int], places: list[int]) -> jax.Array:
-    """[B] keys: fold_in(key(seed), line), the same whatever else is translated.
+def draw(
+    logits: Float[Array, "B V"],
+    keys: Array,
+    position: Int[Array, ""],
+    *,
+    opts: SampleOptions,
+) -> Int[Array, " B"]:
+    """A token of each row at random, as the options say.
+
+    After top_k only k values a row are left, which is what makes it cheap.
+    """
+    logits = filters.scale_temperature(logits, opts.temperature)
+    places = None
+    if 0 < opts.top_k < logits.shape[-1]:
+        logits, places = selection.top_k(logits, opts.top_k)
+    logits = filters.keep_top_p(logits, opts.top_p)
+    logits = filters.keep_min_p(logits, opts.min_p)
+    # One key a row and position: a row's draw does not depend on its neighbours.
+    row_keys = jax.random.wrap_key_data(keys)
+    row_keys = jax.vmap(jax.random.fold_in, (0, None))(row_keys, position)
+    drawn = selection.draw(logits, jax.vmap(jax.random.uniform)(row_keys))
+    if places is not None:
+        drawn = jnp.take_along_axis(places, drawn[:, None], axis=1)[:, 0]
+    return drawn
+
+
+def piece_keys(seed: int, *, lines: list[int], places: list[int]) -> np.ndarray:
+    """[B, 2] uint32, the words of fold_in(key(seed), line): the same whatever else is
+    translated.
+
+    On the host, where any number of them takes no program.
 
     places: a row's place among the pieces of its text; pieces after the first, which
     only texts longer than the model have, fold in a number that is no position.
     """
+    key = np.array([0, seed], np.uint32)  # jax.random.key(seed)
+    keys = fold_in(key[None], np.asarray(lines, np.uint32))
+    later = np.asarray(places, np.uint32)
+    return np.where(later[:, None] > 0, fold_in(keys, LATER_PIECES + later), keys)
 
-    def of_piece(line: jax.Array, place: jax.Array) -> jax.Array:
-        key = jax.random.fold_in(jax.random.key(seed), line)
-        later = jax.random.key_data(jax.random.fold_in(key, LATER_PIECES + place))
-        data = jnp.where(place > 0, later, jax.random.key_data(key))
-        return jax.random.wrap_key_data(data)
 
-    as_ids = lambda numbers: jnp.asarray(numbers, jnp.uint32)  # noqa: E731
-    return jax.vmap(of_piece)(as_ids(lines), as_ids(places))
+def fold_in(keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """What jax.random.fold_in makes of keys [B|1, 2] and numbers [B]: Threefry-2x32 in
+    20 rounds (Salmon et al. 2011), keyed by the key, of the number."""
+    first, second = keys.astype(np.uint32).T
+    schedule = (first, second, first ^ second ^ np.uint32(0x1BD11BDA))
+    a = np.zeros(len(numbers), np.uint32) + schedule[0]
+    b = numbers.astype(np.uint32) + schedule[1]
+    for i in range(5):
+        for distance in ((13, 15, 26, 6), (17, 29, 16, 24))[i % 2]:
+            a = a + b
+            b = (b << np.uint32(distance)) | (b >> np.uint32(32 - distance))
+            b = b ^ a
+        a = a + schedule[(i + 1) % 3]
+        b = b + schedule[(i + 2) % 3] + np.uint32(i + 1)
+    return np.stack([a, b], axis=1)

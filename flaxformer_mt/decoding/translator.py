@@ -4,38 +4,46 @@ The command line, a notebook and the evaluation all go through `Translator`, so 
 they cannot disagree.
 """
 
+import collections
 import dataclasses
+import heapq
+import itertools
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from flaxformer_mt import starter
 from flaxformer_mt.config import Config
-from flaxformer_mt.decoding.sampling import (
-    GREEDY,
-    SampleOptions,
-    TokenIds,
-    piece_keys,
-    sample,
-)
+from flaxformer_mt.decoding import frames, scoring, search
+from flaxformer_mt.decoding.beam_search import BeamOptions, BeamSearch
+from flaxformer_mt.decoding.explanation import Explanation
+from flaxformer_mt.decoding.frames import Frame, Source
+from flaxformer_mt.decoding.sampling import GREEDY, SampleOptions, Sampler, piece_keys
+from flaxformer_mt.decoding.scoring import Pair
+from flaxformer_mt.decoding.search import Output, Search, TokenIds
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.transformer import Transformer, make_model
-from flaxformer_mt.text.batching import pad
+from flaxformer_mt.text.pieces import split_text
 from flaxformer_mt.text.tokenizer import Tokenizer
 from flaxformer_mt.text.vocabulary import is_surrogate
 from flaxformer_mt.training import checkpoints
-from flaxformer_mt.training.devices import check_versions
+from flaxformer_mt.training.devices import check_versions, cpu_count
 from flaxformer_mt.training.run_folder import RunFolder
 
-BATCH_ROWS = (1, 8, 64)  # the batch sizes that are compiled
 # Bytes can spell what no text should bring to a terminal, line ends among it.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-WIDTH_STEP = 32  # source widths are rounded up to a multiple: few programs to compile
+WINDOWS = (64, 512, 4096)  # lines that are sorted by length together; the last stays
+BATCH_TOKENS = {"cpu": 2048, "gpu": 16384}  # places of a batch, for each worker
+MOST_WORKERS = 16
+WORD_TOKENS = 32  # most that a next word may have
+
+SearchOptions = SampleOptions | BeamOptions
 
 
 @dataclasses.dataclass
@@ -48,6 +56,7 @@ class Report:
     split: int = 0  # texts longer than the model reads, translated in pieces
     truncated: int = 0  # translations that reached the model's length without an end
     controls: int = 0  # control characters that the model wrote
+    failed: int = 0  # translations that ended because the model returned no number
 
     def add(self, other: "Report") -> None:
         """Counts what happened in another call as well."""
@@ -60,6 +69,7 @@ class Report:
         self.split += other.split
         self.truncated += other.truncated
         self.controls += other.controls
+        self.failed += other.failed
 
     def sentences(self) -> list[str]:
         """One sentence for each thing that happened."""
@@ -82,10 +92,16 @@ class Report:
             )
         if self.truncated:
             num, noun, be = _counted(self.truncated, "translation")
-            said.append(f"{num} {noun} {be} cut at the model's max_length")
+            said.append(f"{num} {noun} {be} cut at the length limit")
         if self.controls:
             num, noun, be = _counted(self.controls, "control character")
             said.append(f"{num} {noun} that the model wrote {be} left out")
+        if self.failed:
+            num, noun, be = _counted(self.failed, "translation")
+            said.append(
+                f"{num} {noun} {be} ended early, because the model returned no number: "
+                "its parameters may be damaged"
+            )
         return said
 
 
@@ -99,6 +115,44 @@ def ascii_or_self(character: str) -> str:
     return character if character.isprintable() else ascii(character)[1:-1]
 
 
+@dataclasses.dataclass(frozen=True)
+class Hypothesis:
+    """One way to translate a text."""
+
+    text: str
+    # What the search ranks by, higher is better: its log-probability, in a beam search
+    # divided by the norm of its length. NaN where no scores were asked for.
+    score: float
+    log_probability: float  # nats, of all its tokens, EOS included
+    tokens: tuple[str, ...]  # for display; the end is ""
+    token_log_probabilities: tuple[float, ...]  # one a token; () where not asked for
+    truncated: bool  # reached the limit of length without an end
+    token_ids: tuple[int, ...] = ()  # EOS included, where it ended by itself
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """What a text was translated to."""
+
+    src: str
+    hypotheses: tuple[Hypothesis, ...]  # best first, at least one
+    report: Report  # what to tell about this text
+
+    @property
+    def text(self) -> str:
+        """The best translation."""
+        return self.hypotheses[0].text
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What the model thinks of a translation that was given."""
+
+    log_probability: float  # nats, EOS included
+    tokens: tuple[str, ...]  # for display; the end is ""
+    token_log_probabilities: tuple[float, ...]
+
+
 class Translator:
     """A trained model with its tokenizers."""
 
@@ -109,8 +163,10 @@ class Translator:
         src_tokenizer: Tokenizer,
         tgt_tokenizer: Tokenizer,
         config: Config | None = None,
+        name: str = "",
     ) -> None:
         self.model, self.params, self.config = model, params, config
+        self.name = name
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
         vocabulary = tgt_tokenizer.vocabulary
         self.ids = TokenIds(
@@ -141,17 +197,22 @@ class Translator:
             tgt_vocab_size=len(tgt_tokenizer.vocabulary),
         )
         params = jax.device_put(loaded.params)
-        return cls(model, params, src_tokenizer, tgt_tokenizer, config)
+        name = Path(folder.path).resolve().name
+        return cls(model, params, src_tokenizer, tgt_tokenizer, config, name)
 
-    def translate(self, text: str | Sequence[str]) -> str | list[str]:
-        """The likeliest translation, letter by letter (greedy): always the same.
+    # --- translating ------------------------------------------------------------------
+
+    def translate(
+        self, text: str | Sequence[str], search: SearchOptions = GREEDY
+    ) -> str | list[str]:
+        """The likeliest translation, token by token (greedy), or as `search` says.
 
         Takes a text and returns a text, or a list and returns a list. An empty text
         gives an empty text; a longer one than the model reads is translated in pieces.
         """
         if isinstance(text, str):
-            return self.decode([text])[0][0]
-        return self.decode(text)[0]
+            return self.decode([text], search)[0][0]
+        return self.decode(text, search)[0]
 
     def sample(
         self,
@@ -160,16 +221,27 @@ class Translator:
         repetition_penalty: float = 1.2,
         temperature: float = 1.0,
         top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_window: int = 0,
+        no_repeat_ngram: int = 0,
         seed: int = 0,
     ) -> str | list[str]:
         """A translation drawn at random, as the tutorial does; the same seed draws the
         same one.
 
         repetition_penalty: above 1 makes used letters less likely. temperature: 0 is
-        greedy, above 1 is bolder. top_k: draw among so many likeliest, 0 among all.
+        greedy, above 1 is bolder. top_k: draw among so many likeliest, 0 among all. For
+        the others see SampleOptions.
         """
         opts = SampleOptions(
-            repetition_penalty=repetition_penalty, temperature=temperature, top_k=top_k
+            repetition_penalty=repetition_penalty,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_window=repetition_window,
+            no_repeat_ngram=no_repeat_ngram,
         )
         texts = [text] if isinstance(text, str) else text
         drawn, _ = self.decode(texts, opts, seed=seed)
@@ -178,7 +250,7 @@ class Translator:
     def decode(
         self,
         texts: Sequence[str],
-        opts: SampleOptions = GREEDY,
+        search: SearchOptions = GREEDY,
         *,
         seed: int = 0,
         first_line: int = 0,
@@ -190,37 +262,167 @@ class Translator:
         first_line: the number of texts before these, so that a sample of line 1,000
         is the same whether or not the lines before it were in the same call.
         """
+        whole, translations = Report(), []
+        where = {"seed": seed, "first_line": first_line, "longest": longest}
+        for translation in self.stream(texts, search, **where):
+            whole.add(translation.report)
+            translations.append(translation.text)
+        return translations, whole
+
+    def stream(
+        self,
+        lines: Iterable[str | None],
+        search: SearchOptions = GREEDY,
+        *,
+        seed: int = 0,
+        first_line: int = 0,
+        scores: bool = False,
+        prefix: str = "",
+        prefixes: Iterable[str] | None = None,
+        longest: int | None = None,
+        batch_tokens: int = 0,
+        too_long: Literal["split", "refuse"] = "split",
+    ) -> Iterator[Translation]:
+        """A translation for each line, in order, as they are finished.
+
+        Lines are taken in windows, the first of them small; within one, lines of like
+        length are decoded together. So memory is bounded, however many there are.
+
+        Args:
+          lines: None among them says that nothing more is there at the moment: what is
+            there is then translated without waiting for more.
+          seed, first_line: a sample depends on them and on its line alone.
+          scores: whether log-probabilities are wanted; a beam search has them anyway.
+          prefix: what every translation begins with. prefixes: one for each line.
+          longest: tokens that a translation may have; None, the model's max_length.
+          batch_tokens: places of a batch, rows times length; 0: what suits the device.
+          too_long: what happens to a text that is longer than the model reads: it is
+            cut at the ends of sentences, or refused.
+
+        Raises:
+          InputError: a line is too long and is to be refused; a prefix is too long, or
+            cannot be written with the model's tokens; lines and prefixes differ in
+            number.
+        """
         if not 0 <= seed < 2**31:
             raise InputError(f"seed must be at least 0 and below 2**31; got {seed}.")
+        limit = min(longest or self.model.cfg.max_length, self.model.cfg.max_length)
+        run = _Run(self, search, limit, scores, batch_tokens)
+        with_prefix = _pair_up(lines, prefixes, prefix)
+        numbers = itertools.count(first_line)
+        waiting: collections.deque[list[_Text]] = collections.deque()
+        with ThreadPoolExecutor(run.num_workers) as workers:
+            try:
+                for window, is_all in _windows(with_prefix):
+                    texts, refusal = [], None
+                    for line, begin in window:
+                        try:
+                            texts.append(
+                                self._text(line, next(numbers), begin, limit, too_long)
+                            )
+                        except InputError as error:  # the lines before it come first
+                            refusal = error
+                            break
+                    run.submit(workers, texts, seed)
+                    waiting.append(texts)
+                    keep_back = 0 if is_all or refusal else 1
+                    while len(waiting) > keep_back:
+                        yield from map(self._translation, waiting.popleft())
+                    if refusal:
+                        raise refusal
+            finally:  # an error, or a caller who wants no more
+                workers.shutdown(wait=True, cancel_futures=True)
+
+    def _text(
+        self,
+        text: str,
+        number: int,
+        prefix: str,
+        limit: int,
+        too_long: Literal["split", "refuse"],
+    ) -> "_Text":
+        """A line ready to be translated."""
         report = Report()
-        pieces: list[tuple[int, list[int]]] = []  # (which text, source ids)
-        for i, text in enumerate(texts):
-            parts = self._pieces(text, report)
-            report.split += len(parts) > 1
-            pieces += [(i, ids) for ids in parts]
-        outputs: list[list[str]] = [[] for _ in texts]
-        places = _places([i for i, _ in pieces])
-        decoded: list[str] = [""] * len(pieces)
-        longest_last = sorted(range(len(pieces)), key=lambda j: len(pieces[j][1]))
-        for start in range(0, len(longest_last), BATCH_ROWS[-1]):
-            members = longest_last[start : start + BATCH_ROWS[-1]]
-            keys = piece_keys(
-                seed,
-                lines=[first_line + pieces[j][0] for j in members],
-                places=[places[j] for j in members],
+        pieces = self._pieces(text, report)
+        if len(pieces) > 1 and too_long == "refuse":
+            num_tokens = sum(map(len, pieces))
+            raise InputError(
+                f"line {number + 1:,} must have at most "
+                f"{self.model.cfg.max_length - 1} tokens; got {num_tokens}: split it, "
+                "or leave out --too-long refuse."
             )
-            rows = self._decode_batch(
-                *([pieces[j][1] for j in members], keys, opts),
-                longest or self.model.cfg.max_length,
+        report.split += len(pieces) > 1
+        begin, opening = self._prefix(prefix, limit) if prefix else ([], None)
+        eos_id = self.src_tokenizer.vocabulary.eos_id
+        sources = [Source([*ids, eos_id]) for ids in pieces]
+        if sources:  # what is given begins the text, so its first piece has it
+            sources[0] = sources[0]._replace(prefix=begin, opening=opening)
+        return _Text(text, number, sources, report)
+
+    def _prefix(self, prefix: str, limit: int) -> tuple[list[int], np.ndarray | None]:
+        """(tokens that are given, which may follow them: [V] bool).
+
+        The last token may be the beginning of a longer one that the model would rather
+        take, so it is not given: what follows has to begin with it. A space at the end
+        begins the next word.
+        """
+        tokenizer = self.tgt_tokenizer
+        unknown = tokenizer.unknown(prefix)
+        if unknown and tokenizer.vocabulary.byte_ids is None:
+            raise InputError(
+                "a prefix must be of characters that the model can write; got "
+                f"{ascii_or_self(unknown[0])!r}."
             )
-            for j, row in zip(members, rows, strict=True):
-                report.truncated += self.ids.eos not in row
-                text = self.tgt_tokenizer.decode(row)
-                decoded[j], num_controls = _CONTROL.subn("", text)
-                report.controls += num_controls
-        for (i, _), text in zip(pieces, decoded, strict=True):
-            outputs[i].append(text)
-        return [" ".join(parts) for parts in outputs], report
+        ids = tokenizer.encode(prefix.rstrip())
+        if prefix[-1:].isspace():
+            rest = b" "
+        else:
+            rest = tokenizer.spelled(ids[-1:]) if ids else b""
+            if tokenizer.count_fallback(np.asarray(ids[-1:], np.int32)) == (0, 0):
+                ids = ids[:-1]
+            else:  # a byte is no beginning of anything
+                rest = b""
+        if len(ids) + 2 > limit:
+            raise InputError(
+                f"a prefix must leave room for a translation of {limit} tokens; got "
+                f"one of {len(ids)}."
+            )
+        if not rest:
+            return ids, None
+        return ids, tokenizer.tokens_beginning(rest)
+
+    def _translation(self, text: "_Text") -> Translation:
+        """What a line came to, once its pieces are decoded."""
+        parts = []
+        for future, place in text.parts:
+            outputs = future.result()[place]
+            text.report.failed += outputs[0].failed
+            text.report.truncated += outputs[0].truncated and not outputs[0].failed
+            parts.append([self._hypothesis(output, text.report) for output in outputs])
+        hypotheses = _join(parts)
+        return Translation(text.text, hypotheses, text.report)
+
+    def _hypothesis(self, output: Output, report: Report) -> Hypothesis:
+        text = self.tgt_tokenizer.decode(output.token_ids)
+        text, num_controls = _CONTROL.subn("", text)
+        report.controls += num_controls
+        return Hypothesis(
+            text=text,
+            score=output.score,
+            log_probability=output.log_probability,
+            tokens=self._shown(self.tgt_tokenizer, output.token_ids),
+            token_log_probabilities=tuple(output.token_log_probabilities),
+            truncated=output.truncated,
+            token_ids=tuple(output.token_ids),
+        )
+
+    @staticmethod
+    def _shown(tokenizer: Tokenizer, token_ids: Sequence[int]) -> tuple[str, ...]:
+        """Tokens for display; the end is ""."""
+        vocabulary = tokenizer.vocabulary
+        return tuple(
+            "" if i == vocabulary.eos_id else vocabulary.tokens[i] for i in token_ids
+        )
 
     def _pieces(self, text: str, report: Report) -> list[list[int]]:
         """The source ids of a text in pieces that the model can read; none if empty."""
@@ -234,6 +436,9 @@ class Translator:
         if not normalized.strip():
             return []
         longest = self.model.cfg.max_length - 1  # EOS takes a place
+        whole = tokenizer.encode_normalized(normalized)
+        if len(whole) <= longest:
+            return [whole]
 
         def num_tokens(piece: str) -> int:
             return len(tokenizer.encode_normalized(piece))
@@ -246,112 +451,339 @@ class Translator:
             for start in range(0, len(ids), longest)
         ]
 
-    def _decode_batch(
+    # --- looking at translations ------------------------------------------------------
+
+    def score(
         self,
-        rows: list[list[int]],
-        keys: jax.Array,
-        opts: SampleOptions,
-        longest_target: int,
-    ) -> list[list[int]]:
-        """The target ids of up to 64 sources, in one padded batch."""
-        vocabulary, max_length = (
-            self.src_tokenizer.vocabulary,
-            self.model.cfg.max_length,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        first_line: int = 0,
+        batch_tokens: int = 0,
+    ) -> Iterator[Score]:
+        """The log-probability of each given translation, in order (forced decoding).
+
+        Raises:
+          InputError: a side is longer than the model reads.
+        """
+        tokens = batch_tokens or _batch_tokens()
+        all_frames = frames.ladder(self.model.cfg.max_length, tokens)
+        numbers = itertools.count(first_line + 1)
+        pairs = iter(pairs)
+        with ThreadPoolExecutor(_num_workers()) as workers:
+            while window := list(itertools.islice(pairs, WINDOWS[-1])):
+                encoded = [self._pair(*pair, next(numbers)) for pair in window]
+                yield from self._score_window(encoded, all_frames, workers)
+
+    def _score_window(
+        self,
+        pairs: list[Pair],
+        all_frames: Sequence[Frame],
+        workers: ThreadPoolExecutor,
+    ) -> list[Score]:
+        def score_batch(batch: tuple[Frame, list[int]]) -> list[list[float]]:
+            frame, members = batch
+            return scoring.score_batch(
+                *(self.params, [pairs[i] for i in members]),
+                **{"model": self.model, "frame": frame, "ids": self.ids},
+            )
+
+        batches = frames.plan(pairs, all_frames)
+        scores: list[Score | None] = [None] * len(pairs)
+        for (_, members), rows in zip(
+            batches, workers.map(score_batch, batches), strict=True
+        ):
+            for i, row in zip(members, rows, strict=True):
+                shown = self._shown(self.tgt_tokenizer, pairs[i].tgt_ids)
+                scores[i] = Score(float(np.sum(row)), shown, tuple(row))
+        return [score for score in scores if score is not None]
+
+    def _pair(self, src: str, tgt: str, number: int) -> Pair:
+        """Both sides in ids; number: of the line, for messages."""
+        ids = []
+        for side, text, tokenizer in (
+            ("source", src, self.src_tokenizer),
+            ("target", tgt, self.tgt_tokenizer),
+        ):
+            ids.append([*tokenizer.encode(text), tokenizer.vocabulary.eos_id])
+            if len(ids[-1]) > self.model.cfg.max_length:
+                raise InputError(
+                    f"the {side} of line {number:,} must have at most "
+                    f"{self.model.cfg.max_length - 1} tokens; got {len(ids[-1]) - 1}: "
+                    "split it, or leave it out."
+                )
+        return Pair(*ids)
+
+    def look(self, src: str, tgt: str, *, k: int = 5) -> tuple[Pair, scoring.View]:
+        """(both sides in ids, how the model comes to the target): the probabilities of
+        its tokens, the k likeliest at each position, and the attention of every layer
+        and head, [layers, heads, T, S].
+
+        Raises:
+          InputError: a side is longer than the model reads.
+        """
+        return self._look(self._pair(src, tgt, 1), k)
+
+    def _look(self, pair: Pair, k: int) -> tuple[Pair, scoring.View]:
+        all_frames = frames.ladder(self.model.cfg.max_length, _batch_tokens())
+        length = min(f.length for f in all_frames if f.length >= pair.places)
+        where = {"model": self.model, "length": length, "ids": self.ids, "k": k}
+        return pair, scoring.look(self.params, pair, **where)
+
+    def explain(
+        self, text: str, search: SearchOptions = GREEDY, *, prefix: str = ""
+    ) -> Explanation:
+        """A translation, with what the model looked at and what else it thought of.
+
+        Raises:
+          InputError: the text is empty, or longer than the model reads; see stream.
+        """
+        [translation] = self.stream([text], search, prefix=prefix, too_long="refuse")
+        best = translation.hypotheses[0]
+        if not best.token_ids:
+            raise InputError("there is nothing to explain: the text is empty.")
+        src_ids = [
+            *self.src_tokenizer.encode(text),
+            self.src_tokenizer.vocabulary.eos_id,
+        ]
+        pair, view = self._look(Pair(src_ids, list(best.token_ids)), 5)
+        alternatives = tuple(
+            tuple(zip(self._shown(self.tgt_tokenizer, ids), chances, strict=True))
+            for ids, chances in zip(
+                view.likeliest.tolist(),
+                np.exp(np.minimum(view.likeliest_log_probs, 0.0)).tolist(),
+                strict=True,
+            )
         )
-        num_rows = next(size for size in BATCH_ROWS if size >= len(rows))
-        longest = max(len(row) for row in rows) + 1
-        width = min(-(-longest // WIDTH_STEP) * WIDTH_STEP, max_length)
-        src = [[*row, vocabulary.eos_id] for row in rows]
-        src_ids, src_mask = pad(
-            src + [[]] * (num_rows - len(rows)), width, vocabulary.pad_id
+        return Explanation(
+            src_text=text,
+            tgt_text=best.text,
+            src_tokens=self._shown(self.src_tokenizer, pair.src_ids),
+            tgt_tokens=self._shown(self.tgt_tokenizer, pair.tgt_ids),
+            log_probabilities=tuple(np.minimum(view.log_probs, 0.0).tolist()),
+            alternatives=alternatives,
+            attention=view.attention,
+            score=float(min(view.log_probs.sum(), 0.0)),
+            run=self.name,
         )
-        filler = jnp.repeat(keys[:1], num_rows - len(rows))
-        tokens = sample(
-            *(self.params, src_ids, src_mask, jnp.concatenate([keys, filler])),
-            model=self.model,
-            opts=opts,
-            ids=self.ids,
-            length=longest_target,
+
+    def alternatives(
+        self, text: str, prefix: str = "", *, count: int = 5
+    ) -> list[tuple[str, float]]:
+        """The likeliest next words after a prefix, each with its probability, likeliest
+        first; the word "" is the end of the translation.
+
+        A word's probability is the product of its tokens', and of the chance that it
+        ends there. Found by a short beam search up to the next space.
+
+        Args:
+          prefix: whole words of a translation.
+
+        Raises:
+          InputError: text or prefix are longer than the model reads.
+        """
+        if not 1 <= count <= 16:
+            raise InputError(f"count must be 1 to 16; got {count}.")
+        tokenizer, limit = self.tgt_tokenizer, self.model.cfg.max_length
+        pieces = self._pieces(text, Report())
+        if not pieces:
+            return [("", 1.0)]
+        if len(pieces) > 1:
+            raise InputError(
+                f"the text must have at most {limit - 1} tokens; got "
+                f"{sum(map(len, pieces))}: split it."
+            )
+        source = Source([*pieces[0], self.src_tokenizer.vocabulary.eos_id])
+        given = tokenizer.encode(prefix)
+        if len(given) + 2 > limit:
+            raise InputError(
+                f"a prefix must have at most {limit - 2} tokens; got {len(given)}."
+            )
+        boundary = tokenizer.tokens_beginning(b" ")
+        boundary[self.ids.eos] = True
+        has_spaces_within = tokenizer.kind == "characters"
+        opening = boundary if given or not has_spaces_within else None
+        opts = BeamOptions(
+            beam_size=max(4 * count, 16), n_best=4 * count, length_penalty=0.0
         )
-        return np.asarray(tokens)[: len(rows)].tolist()
+        limit = min(len(given) + WORD_TOKENS, limit)
+        run = _Run(self, opts, limit, True, 0)
+        word = source._replace(prefix=given, opening=opening, boundary=boundary)
+        words: dict[str, float] = {}
+        for output in run.decode_now([word]):
+            if not output.truncated:
+                ids = output.token_ids[len(given) : -1]
+                spelled = tokenizer.spelled(ids).decode("utf-8", "replace").strip()
+                chance = np.exp(sum(output.token_log_probabilities[len(given) :]))
+                # A word that several ways of cutting it come to.
+                words[spelled] = words.get(spelled, 0.0) + float(chance)
+        return sorted(words.items(), key=lambda item: (-item[1], item[0]))[:count]
 
 
-def _places(owners: list[int]) -> list[int]:
-    """For each piece, how many pieces of the same text come before it."""
-    places, previous = [], None
-    for owner in owners:
-        places.append(places[-1] + 1 if owner == previous else 0)
-        previous = owner
-    return places
+@dataclasses.dataclass
+class _Text:
+    """A line on its way."""
+
+    text: str
+    number: int
+    sources: list[Source]  # its pieces
+    report: Report
+    # For each piece, the batch it is decoded in, and its place there.
+    parts: list[tuple[Future, int]] = dataclasses.field(default_factory=list)
 
 
-# Where a text may be cut, from the best place on, and what stands there when parts are
-# put together again: between sentences, between words, between characters.
-_CUTS: tuple[tuple[Callable[[str], list[str]], str], ...] = (
-    (re.compile(r"(?<=[.!?؟…。])\s+").split, " "),
-    (re.compile(" ").split, " "),
-    (list, ""),
-)
+class _Run:
+    """What decodes texts in one way."""
+
+    def __init__(
+        self,
+        translator: Translator,
+        options: SearchOptions,
+        limit: int,
+        scores: bool,
+        batch_tokens: int,
+    ) -> None:
+        self.translator, self.limit = translator, limit
+        tokens = batch_tokens or _batch_tokens()
+        max_length = translator.model.cfg.max_length
+        self.is_random = False
+        if isinstance(options, BeamOptions):
+            self.search: Search = BeamSearch(
+                translator.model, options, translator.ids, limit
+            )
+            size = options.beam_size
+        else:
+            self.search = Sampler(translator.model, options, translator.ids, scores)
+            self.is_random, size = options.temperature != 0.0, 1
+        self.frames = frames.ladder(max_length, tokens, hypotheses=size)
+        self.num_workers = _num_workers()
+
+    def submit(
+        self, workers: ThreadPoolExecutor, texts: list[_Text], seed: int
+    ) -> None:
+        """Has the texts decoded, those of like length together."""
+        owners = [(text, source) for text in texts for source in text.sources]
+        sources = [source for _, source in owners]
+        if self.is_random:
+            places = [i for text in texts for i in range(len(text.sources))]
+            lines = [text.number for text, _ in owners]
+            keys = piece_keys(seed, lines=lines, places=places)
+            sources = [
+                source._replace(key=tuple(key))
+                for source, key in zip(sources, keys.tolist(), strict=True)
+            ]
+        has = frames.special(sources)
+        where: list[Any] = [None] * len(sources)
+        for frame, members in frames.plan(sources, self.frames):
+            batch = [sources[i] for i in members]
+            future = workers.submit(self.decode, batch, frame, has)
+            for place, i in enumerate(members):
+                where[i] = (future, place)
+        for (text, _), part in zip(owners, where, strict=True):
+            text.parts.append(part)
+
+    def decode(
+        self, sources: list[Source], frame: Frame, has: frozenset[str]
+    ) -> list[list[Output]]:
+        """The outputs of one batch."""
+        return search.decode(
+            *(self.translator.params, sources),
+            search=self.search,
+            frame=frame,
+            frames=self.frames,
+            limit=self.limit,
+            has=has,
+        )
+
+    def decode_now(self, sources: list[Source]) -> list[Output]:
+        """The outputs of a single source."""
+        [(frame, _)] = frames.plan(sources, self.frames)
+        return self.decode(sources, frame, frames.special(sources))[0]
 
 
-def split_text(
-    text: str, longest: int, length: Callable[[str], int] = len
-) -> list[str]:
-    """The text in pieces of at most `longest` by `length`, as whole as can be.
+def _num_workers() -> int:
+    """Batches that are decoded at the same time: on a CPU one a core, each of which
+    takes its rows through the model alone; a GPU is kept busy by two."""
+    if jax.default_backend() != "cpu":
+        return 2
+    return min(cpu_count(), MOST_WORKERS, os.cpu_count() or 1)
 
-    Cuts at sentence ends; where a sentence alone is too long, at spaces; where a word
-    is, inside the word, but never inside a character. Nothing is left out but the
-    spaces at the cuts. But for a few times, `length` is asked for stretches of about
-    `longest`, so that the time grows with the text and not with its square.
+
+def _batch_tokens() -> int:
+    return BATCH_TOKENS["cpu" if jax.default_backend() == "cpu" else "gpu"]
+
+
+def _pair_up(
+    lines: Iterable[str | None], prefixes: Iterable[str] | None, prefix: str
+) -> Iterator[tuple[str, str] | None]:
+    """Lines with their prefixes; None stays None.
+
+    Raises:
+      InputError: there are more of one than of the other.
     """
-    pieces = _split(text, longest, length, _CUTS)
-    return [piece for piece in pieces if piece.strip()]
-
-
-def _split(
-    text: str,
-    longest: int,
-    length: Callable[[str], int],
-    cuts: Sequence[tuple[Callable[[str], list[str]], str]],
-) -> list[str]:
-    if not cuts or length(text) <= longest:
-        return [text]
-    (split, between), *finer = cuts
-    parts, pieces, start = split(text), [], 0
-    while start < len(parts):
-        num = _num_that_fit(parts, start, between, longest, length)
-        if num:
-            pieces.append(between.join(parts[start : start + num]))
-            start += num
+    if prefixes is None:
+        for line in lines:
+            yield None if line is None else (line, prefix)
+        return
+    begins, count = iter(prefixes), 0
+    for line in lines:
+        if line is None:
+            yield None
             continue
-        cut = _split(parts[start], longest, length, finer)
-        if len(cut) == 1:  # a character that is too long by itself
-            pieces += cut
-            start += 1
-        else:  # what is left at the end may go with the next part
-            *whole, parts[start] = cut
-            pieces += whole
-    return pieces
+        begin = next(begins, None)
+        if begin is None:
+            raise InputError(
+                f"there must be a prefix for each line; got {count:,} prefixes and at "
+                f"least {count + 1:,} lines."
+            )
+        count += 1
+        yield line, begin
+    rest = sum(1 for _ in begins)
+    if rest:
+        raise InputError(
+            f"there must be a prefix for each line; got {count + rest:,} prefixes and "
+            f"{count:,} lines."
+        )
 
 
-def _num_that_fit(
-    parts: list[str],
-    start: int,
-    between: str,
-    longest: int,
-    length: Callable[[str], int],
-) -> int:
-    """How many parts from `start` on fit into one piece: doubling, then halving."""
+def _windows(
+    lines: Iterable[tuple[str, str] | None],
+) -> Iterator[tuple[list[tuple[str, str]], bool]]:
+    """(lines to sort by length together, whether nothing more is there for now): few at
+    first, so that the first translation comes soon."""
+    sizes = itertools.chain(WINDOWS, itertools.repeat(WINDOWS[-1]))
+    window: list[tuple[str, str]] = []
+    size = next(sizes)
+    for line in lines:
+        if line is not None:
+            window.append(line)
+        if line is None or len(window) == size:
+            if window or line is None:
+                yield window, line is None
+            size = next(sizes) if line is not None else size
+            window = []
+    yield window, True
 
-    def fits(num: int) -> bool:
-        return length(between.join(parts[start : start + num])) <= longest
 
-    left = len(parts) - start
-    num = 1
-    while num <= left and fits(num):
-        num *= 2
-    low, high = num // 2, min(num, left + 1)  # low fit, high do not
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+def _join(parts: list[list[Hypothesis]]) -> tuple[Hypothesis, ...]:
+    """The best ways to put the hypotheses of a text's pieces together, as many as a
+    piece has."""
+    if not parts:
+        return (Hypothesis("", 0.0, 0.0, (), (), False),)
+    joined = parts[0]
+    for part in parts[1:]:
+        count = max(len(joined), len(part))
+        pairs = [_put_together(a, b) for a in joined for b in part]
+        joined = heapq.nlargest(count, pairs, key=lambda h: h.score)
+    return tuple(joined)
+
+
+def _put_together(a: Hypothesis, b: Hypothesis) -> Hypothesis:
+    return Hypothesis(
+        text=f"{a.text} {b.text}",
+        score=a.score + b.score,
+        log_probability=a.log_probability + b.log_probability,
+        tokens=a.tokens + b.tokens,
+        token_log_probabilities=a.token_log_probabilities + b.token_log_probabilities,
+        truncated=a.truncated or b.truncated,
+        token_ids=a.token_ids + b.token_ids,
+    )

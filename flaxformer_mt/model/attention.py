@@ -28,7 +28,7 @@ class KV:
     v: jax.Array  # [B, H, L, K]
 
     def write(self, new: "KV", position: Int[Array, ""]) -> "KV":
-        """A copy of self with `new` ([B, H, 1, K]) stored at `position`."""
+        """A copy of self with `new` ([B, H, N, K]) stored from `position` on."""
 
         def put(old: jax.Array, x: jax.Array) -> jax.Array:
             return jax.lax.dynamic_update_slice_in_dim(old, x, position, axis=2)
@@ -86,6 +86,8 @@ class MultiHeadAttention(nn.Module):
     ) -> Float[Array, "B T D"]:
         """What each position of `x` reads from `kv` under the mask."""
         weights = attention_weights(self.split_heads(self.query(x)), kv.k, mask)
+        # Kept only where somebody asks for "intermediates", as scoring.attention does.
+        self.sow("intermediates", "weights", weights)
         weights = self.dropout(weights, deterministic=deterministic)
         read = jnp.einsum("bhts,bhsk->bhtk", weights, kv.v).swapaxes(1, 2)
         return self.out(read.reshape(x.shape))

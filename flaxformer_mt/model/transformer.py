@@ -1,7 +1,7 @@
 """The encoder-decoder Transformer of Vaswani et al. 2017, pre-norm or post-norm.
 
 Axes: B batch, S source length, T target length, L either, H heads, K head size,
-D d_model, V target vocabulary.
+D d_model, V target vocabulary, N hypotheses of a source that are decoded together.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from flaxformer_mt.config import ModelConfig
 from flaxformer_mt.model.attention import KV, MultiHeadAttention
 from flaxformer_mt.model.dropout import Dropout
 from flaxformer_mt.model.layer_norm import LayerNorm
-from flaxformer_mt.model.masks import AnyArray, Masks, causal_row, keys, make_masks
+from flaxformer_mt.model.masks import AnyArray, Masks, keys, make_masks
 
 Dtype = Any  # jnp.float32 or jnp.bfloat16
 
@@ -182,7 +182,7 @@ class Encoder(nn.Module):
 class DecodeCache:
     """What the decoder remembers of a source and of the target so far."""
 
-    self_kv: tuple[KV, ...]  # a layer each, [B, H, L, K], filled up to the position
+    self_kv: tuple[KV, ...]  # a layer each, [B, H, L * N, K], N places a position
     memory_kv: tuple[KV, ...]  # a layer each, [B, H, S, K], computed once
     memory_mask: jax.Array  # [B, 1, 1, S]
 
@@ -225,24 +225,27 @@ class Decoder(nn.Module):
         return tuple(layer.cross_attn.project_kv(memory) for layer in self.layers)
 
     def step(
-        self, y: Float[Array, "B 1 D"], position: Int[Array, ""], cache: DecodeCache
-    ) -> tuple[Float[Array, "B D"], DecodeCache]:
+        self,
+        y: Float[Array, "B N D"],
+        position: Int[Array, ""],
+        cache: DecodeCache,
+        mask: Bool[Array, "..."],
+    ) -> tuple[Float[Array, "B N D"], DecodeCache]:
         """One position with a cache: what the output layer reads of it, and the cache
-        with it filled in."""
-        length = cache.self_kv[0].k.shape[2]
-        mask = causal_row(position, length)
+        with it filled in. See Transformer.decode_step."""
         filled: list[KV] = []
         for layer, kv, memory_kv in zip(
             self.layers, cache.self_kv, cache.memory_kv, strict=True
         ):
 
             def read_cache(y: jax.Array, layer=layer, kv=kv) -> jax.Array:
-                filled.append(kv.write(layer.self_attn.project_kv(y), position))
+                new = layer.self_attn.project_kv(y)
+                filled.append(kv.write(new, position * y.shape[1]))
                 return layer.self_attn.attend(y, filled[-1], mask, deterministic=True)
 
             y = layer(y, read_cache, memory_kv, cache.memory_mask, deterministic=True)
         y = y if self.norm is None else self.norm(y)
-        return y[:, 0], cache.replace(self_kv=tuple(filled))
+        return y, cache.replace(self_kv=tuple(filled))
 
 
 class OutputLayer(nn.Module):
@@ -357,12 +360,15 @@ class Transformer(nn.Module):
         src_ids: Int[AnyArray, "B S"],
         src_mask: Bool[AnyArray, "B S"],
         length: int,
+        hypotheses: int = 1,
     ) -> DecodeCache:
-        """What a source costs once: its memory's K and V, and `length` empty slots."""
+        """What a source costs once: its memory's K and V, and empty places for `length`
+        target positions of each of its hypotheses."""
         c = self.cfg
         memory = self.encode(src_ids, keys(src_mask))
         memory_kv = self.decoder.project_memory(memory)
-        shape = (len(src_ids), c.num_heads, length, c.d_model // c.num_heads)
+        places = length * hypotheses
+        shape = (len(src_ids), c.num_heads, places, c.d_model // c.num_heads)
 
         # A fresh buffer each: the step donates its cache, and JAX refuses to donate
         # one buffer twice.
@@ -374,15 +380,26 @@ class Transformer(nn.Module):
 
     def decode_step(
         self,
-        token_ids: Int[AnyArray, " B"],
+        token_ids: Int[AnyArray, "B N"],
         position: Int[Array, ""],
         cache: DecodeCache,
-    ) -> tuple[Float[Array, "B V"], DecodeCache]:
-        """The logits after one more token, and the cache with that token in it."""
-        y = self.embed_tgt(token_ids)[:, None]  # [B, 1, D]
+        mask: Bool[Array, "..."],
+    ) -> tuple[Float[Array, "B N V"], DecodeCache]:
+        """The logits after one more token, and the cache with that token in it.
+
+        A source has N hypotheses, which all stand at the same position and share their
+        source's memory: 1 when decoding greedily or sampling, the beam's in a beam
+        search. They stand side by side in the cache, at N * position + 0 .. N - 1.
+
+        Args:
+          token_ids: the last token of each hypothesis.
+          mask: [B|1, 1, N|1, L * N], which of the places in the cache belong to each
+            hypothesis; with one, `causal_row(position, L)`.
+        """
+        y = self.embed_tgt(token_ids)  # [B, N, D]
         y = y + jnp.asarray(self.positions)[position][None, None]
-        hidden, cache = self.decoder.step(y.astype(self.dtype), position, cache)
-        return self.read_out(hidden), cache
+        y, cache = self.decoder.step(y.astype(self.dtype), position, cache, mask)
+        return self.read_out(y), cache
 
 
 def output_layer(params: dict, cfg: ModelConfig) -> tuple[jax.Array, jax.Array]:

@@ -63,7 +63,15 @@ class Tokenizer(abc.ABC):
         PAD, BOS and EOS give nothing, UNK gives U+FFFD, and so does every run of byte
         tokens that is not UTF-8.
         """
-        return b"".join([self._token_bytes[i] for i in ids]).decode("utf-8", "replace")
+        return self.spelled(ids).decode("utf-8", "replace")
+
+    def spelled(self, ids: Iterable[int]) -> bytes:
+        """What some ids stand for in the middle of a text, as UTF-8."""
+        return b"".join([self._token_bytes[i] for i in ids])
+
+    def tokens_beginning(self, start: bytes) -> np.ndarray:
+        """[V] bool: the tokens whose spelling begins with these bytes."""
+        return np.array([token.startswith(start) for token in self._token_bytes])
 
     @abc.abstractmethod
     def unknown(self, text: str) -> list[str]:

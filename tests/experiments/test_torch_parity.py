@@ -18,13 +18,16 @@ import optax
 import pytest
 
 from flaxformer_mt.config import TrainConfig
+from flaxformer_mt.decoding.frames import Frame, Source
+from flaxformer_mt.decoding.sampling import SampleOptions, Sampler
+from flaxformer_mt.decoding.search import TokenIds, decode
 from flaxformer_mt.model.dropout import Dropout
 from flaxformer_mt.model.masks import make_masks
 from flaxformer_mt.model.transformer import Transformer, init_params, make_model
 from flaxformer_mt.text.batching import Batch, Shape, make_batch
 from flaxformer_mt.training.loss import cross_entropy
 from flaxformer_mt.training.optimizer import make_optimizer
-from tests.conftest import PAIRS, SPECIALS, V, leaves, tiny_config
+from tests.conftest import BOS, EOS, PAD, PAIRS, SPECIALS, UNK, V, leaves, tiny_config
 
 torch = pytest.importorskip(
     "torch", reason="the torch baseline needs torch, which the package does not"
@@ -357,6 +360,97 @@ def test_fresh_parameters_have_the_distributions_of_ours(model):
     np.testing.assert_allclose(np.abs(theirs["kernel"]).max(), ours.max(), rtol=0.05)
     assert (theirs["bias"] == 0).all()
     np.testing.assert_allclose(fresh["src_embed"]["embedding"].std(), 1, rtol=0.1)
+
+
+# ---- the tutorial's way of working ---------------------------------------------------
+
+
+@pytest.fixture
+def tutorial(model: Transformer, twin: torch.nn.Module) -> torch.nn.Module:
+    """The model that works as the tutorial does, with the same weights."""
+    tutorial = torch_baseline.TutorialTransformer(model.cfg).eval()
+    fused = torch_baseline.fuse_projections(twin.state_dict())
+    tutorial.load_state_dict(fused)
+    return tutorial
+
+
+def test_the_tutorials_way_has_the_logits_of_the_twin(model, tutorial, twin):
+    width = model.cfg.max_length
+    batch = make_batch(PAIRS, Shape(len(PAIRS) + 1, width, width), SPECIALS)
+    b = Batch(*(torch.tensor(array) for array in batch))
+    inputs = (b.src_ids, b.tgt_in_ids, b.src_mask, b.tgt_mask)
+    with torch.no_grad():
+        logits, expected = tutorial(*inputs), twin(*inputs)
+    assert torch.isfinite(logits).all()
+    np.testing.assert_allclose(logits[REAL], expected[REAL], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.2])
+def test_the_tutorials_way_gives_the_greedy_translations_of_ours(
+    model, weights, tutorial, penalty
+):
+    """Ours with a cache, theirs with the whole prefix again for every token."""
+    limit = model.cfg.max_length - 1
+    frame = Frame(rows=len(PAIRS), length=model.cfg.max_length)
+    opts = SampleOptions(temperature=0.0, repetition_penalty=penalty)
+    ours = decode(
+        *(weights, [Source([*src_ids, EOS]) for src_ids, _ in PAIRS]),
+        search=Sampler(model, opts, TokenIds(bos=BOS, eos=EOS, pad=PAD, unk=UNK)),
+        frame=frame,
+        frames=[frame],
+        limit=limit,
+    )
+    specials = torch_baseline.Specials(pad=PAD, bos=BOS, eos=EOS, unk=UNK)
+    for (output,), (src_ids, _) in zip(ours, PAIRS, strict=True):
+        theirs = torch_baseline.sample_without_cache(
+            *(tutorial, [*src_ids, EOS], specials),
+            length=limit,
+            temperature=0.0,
+            repetition_penalty=penalty,
+        )
+        assert theirs == output.token_ids
+
+
+class Constant:
+    """A model whose logits are the same at every position."""
+
+    max_length = 4
+
+    def __init__(self, logits: list[float]) -> None:
+        self.logits = torch.tensor(logits).repeat(1, self.max_length, 1)
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.logits.clone()
+
+
+@pytest.mark.parametrize(("logit", "penalized"), [(1.2, 1.0), (-1.0, -1.2)])
+def test_the_tutorials_way_draws_by_the_chances(monkeypatch, logit, penalized):
+    """Its second token, after a 4: that token is used, and has the given logit."""
+    constant = Constant([9.0, 9.0, 0.0, 9.0, 20.0, -1.0])  # PAD BOS EOS UNK 4 5
+    constant.logits[0, 1:, 4] = logit
+    specials = torch_baseline.Specials(pad=PAD, bos=BOS, eos=EOS, unk=UNK)
+    seen = []
+
+    def likeliest(chances, count, *, generator):
+        seen.append(chances.tolist())
+        return chances.topk(count).indices
+
+    monkeypatch.setattr(torch, "multinomial", likeliest)
+    torch_baseline.sample_without_cache(
+        *(constant, [4, EOS], specials), length=2, temperature=0.5
+    )
+    chances = np.exp(np.array([0.0, penalized, -1.0]) / 0.5)  # EOS 4 5
+    chances /= chances.sum()
+    np.testing.assert_allclose(seen[1], [0, 0, chances[0], 0, *chances[1:]], atol=1e-6)
+
+
+def test_the_tutorials_way_does_not_end_before_the_least_length():
+    constant = Constant([0.0, 0.0, 9.0, 0.0, 1.0, -1.0])
+    specials = torch_baseline.Specials(pad=PAD, bos=BOS, eos=EOS, unk=UNK)
+    tokens = torch_baseline.sample_without_cache(
+        *(constant, [EOS], specials), length=3, min_length=2, temperature=0.0
+    )
+    assert tokens == [4, 4, EOS]
 
 
 def test_the_baseline_imports_no_jax():

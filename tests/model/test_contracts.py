@@ -14,12 +14,20 @@ import numpy as np
 import optax
 import pytest
 
+from flaxformer_mt.decoding.beam_search import lineage_mask
 from flaxformer_mt.model.attention import MultiHeadAttention
-from flaxformer_mt.model.masks import Masks, keys, make_masks
-from flaxformer_mt.model.transformer import Transformer, init_params, make_model
+from flaxformer_mt.model.masks import Masks, causal_row, keys, make_masks
+from flaxformer_mt.model.transformer import (
+    DecodeCache,
+    Transformer,
+    init_params,
+    make_model,
+)
 from flaxformer_mt.text.batching import Batch
 from flaxformer_mt.training.step import init_state, train_step
 from tests.conftest import BOS, PAIRS, V, tiny_batch, tiny_config
+
+LENGTH = 8  # places of a target
 
 
 @partial(jax.jit, static_argnums=0)
@@ -81,21 +89,58 @@ def test_padding_is_invisible(model, params):
     )
 
 
+def start(model: Transformer, params: dict, batch: Batch, size: int) -> DecodeCache:
+    where = (batch.src_ids, batch.src_mask, LENGTH, size)
+    return model.apply({"params": params}, *where, method="start_cache")
+
+
+@partial(jax.jit, static_argnums=0)
+def step(
+    model: Transformer,
+    params: dict,
+    ids: jax.Array,
+    t: jax.Array,
+    cache: DecodeCache,
+    mask: jax.Array,
+) -> tuple[jax.Array, DecodeCache]:
+    return model.apply({"params": params}, ids, t, cache, mask, method="decode_step")
+
+
 def test_cached_decoding_equals_teacher_forcing(model, params):
-    batch = tiny_batch()
+    batch = tiny_batch(LENGTH)
     full = logits_from(model, params, batch)
-    cache = model.apply(
-        {"params": params}, batch.src_ids, batch.src_mask, 8, method="start_cache"
-    )
-    step = jax.jit(
-        lambda ids, t, cache: model.apply(
-            {"params": params}, ids, t, cache, method="decode_step"
-        )
-    )
+    cache = start(model, params, batch, 1)
     assert (batch.tgt_in_ids[:, 0] == BOS).all()
     for t in range(3):  # both rows are real up to here
-        logits, cache = step(jnp.asarray(batch.tgt_in_ids[:, t]), jnp.asarray(t), cache)
-        np.testing.assert_allclose(logits, full[:, t], atol=1e-5)
+        ids, position = batch.tgt_in_ids[:, t : t + 1], jnp.asarray(t)
+        mask = causal_row(position, LENGTH)
+        logits, cache = step(model, params, ids, position, cache, mask)
+        np.testing.assert_allclose(logits[:, 0], full[:, t], atol=1e-5)
+
+
+def test_hypotheses_decoded_together_get_the_logits_that_each_gets_alone(model, params):
+    """As in a beam search: each goes on from another one at every step."""
+    rng, rows, size = np.random.default_rng(0), len(PAIRS), 3
+    batch = tiny_batch(LENGTH)
+    cache = start(model, params, batch, size)
+    tokens = np.full((rows, size, LENGTH), BOS)
+    lineage = np.zeros((rows, size, LENGTH), np.int32)
+    for t in range(5):
+        lineage[:, :, t] = range(size)
+        mask = lineage_mask(jnp.asarray(lineage), jnp.asarray(t))
+        ids = tokens[:, :, t]
+        logits, cache = step(model, params, ids, jnp.asarray(t), cache, mask)
+        for n in range(size):
+            real = np.arange(LENGTH) <= t
+            alone = batch._replace(
+                tgt_in_ids=tokens[:, n], tgt_mask=np.tile(real[None], (rows, 1))
+            )
+            expected = logits_from(model, params, alone)[:, t]
+            np.testing.assert_allclose(logits[:, n], expected, atol=1e-5)
+        parents = rng.integers(size, size=(rows, size))[:, :, None]
+        tokens = np.take_along_axis(tokens, parents, 1)
+        lineage = np.take_along_axis(lineage, parents, 1)
+        tokens[:, :, t + 1] = rng.integers(4, V, size=(rows, size))
 
 
 def test_loss_starts_near_log_v_and_one_batch_can_be_memorised(model):

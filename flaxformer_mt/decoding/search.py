@@ -1,0 +1,197 @@
+"""The Python loop over one jitted step that sampling and beam search share.
+
+Nothing is read from the device but, every few tokens, which rows are still alive:
+waiting after each token would cost a third of the speed. Rows that have ended leave:
+when few are left they move to a smaller frame, and the others are done.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from flax import struct
+
+from flaxformer_mt.decoding.frames import Frame, Rows, Source, cheapest, make_rows, move
+from flaxformer_mt.model.transformer import DecodeCache, Transformer
+
+TOKENS_BETWEEN_CHECKS = 8
+WORTH_MOVING = 0.75  # of a step's cost, or less
+
+
+class TokenIds(NamedTuple):
+    """The target's special ids. Hashable, so that a step can be compiled for them."""
+
+    bos: int
+    eos: int
+    pad: int
+    unk: int
+
+    def forbidden(self, size: int) -> np.ndarray:
+        """[V] bool: the tokens that no translation holds."""
+        forbidden = np.zeros(size, bool)
+        forbidden[[self.bos, self.pad, self.unk]] = True
+        return forbidden
+
+
+class Output(NamedTuple):
+    """A translation in ids."""
+
+    token_ids: list[int]  # EOS included, where it ended by itself
+    score: float  # what the search ranks by
+    log_probability: float  # nats, of all its tokens; NaN where not asked for
+    token_log_probabilities: list[float]
+    truncated: bool  # reached the limit without an end
+    failed: bool = False  # the model returned no number
+
+
+class State(Protocol):
+    """What one token hands to the next: a pytree of arrays, rows first."""
+
+    alive: jax.Array  # [B] bool, rows that go on
+    cache: DecodeCache | None
+
+
+class Search(Protocol):
+    """A way of decoding: how a batch begins, goes on by a token, and what it gives.
+
+    Hashable, so that its programs are compiled once.
+    """
+
+    model: Transformer
+    ids: TokenIds
+
+    def start(self, params: Any, rows: Rows) -> Any:
+        """The state of a batch before its first token."""
+
+    def step(self, params: Any, state: Any, position: np.int32) -> Any:
+        """The state after one more token a row; takes the old one's memory."""
+
+    def outputs(self, state: Any, row: int, position: int) -> list[Output]:
+        """What a row has come to, best first, from a state on the host."""
+
+
+_compiled: set[Any] = set()
+_compiling = threading.Lock()
+
+
+def compile_once(program: Any, call: Callable[[], Any]) -> Any:
+    """What the call returns; of several threads that come with a new program, one
+    compiles it and the others wait."""
+    if program in _compiled:
+        return call()
+    with _compiling:
+        result = call()
+        _compiled.add(program)
+    return result
+
+
+@struct.dataclass
+class Batch:
+    """Rows of a frame on their way."""
+
+    state: Any
+    owners: list[int] = struct.field(pytree_node=False)  # the source of each row
+    frame: Frame = struct.field(pytree_node=False)
+    position: int = struct.field(pytree_node=False)
+
+
+def decode(
+    params: Any,
+    sources: Sequence[Source],
+    *,
+    search: Search,
+    frame: Frame,
+    frames: Sequence[Frame],
+    limit: int,
+    has: frozenset[str] = frozenset(),
+) -> list[list[Output]]:
+    """What the search gives for each source, best first.
+
+    Args:
+      sources: at most as many as the frame has rows.
+      frames: where rows may move to; the longest must hold `limit` positions.
+      limit: most tokens that a translation may have, EOS included.
+      has: what any source of the whole call has, `frames.special` of them.
+    """
+    vocabulary = {
+        "pad_id": search.ids.pad,
+        "vocab_size": search.model.cfg.tgt_vocab_size,
+        "has": has,
+    }
+    rows = make_rows(sources, frame, **vocabulary)
+    state = compile_once(
+        ("start", search, frame, has), lambda: search.start(params, rows)
+    )
+    first = Batch(state, list(range(len(sources))), frame, 0)
+    results: list[list[Output]] = [[] for _ in sources]
+    waiting = [first]
+    while waiting:
+        batch = _run(params, waiting.pop(), sources, search, frames, limit, has)
+        host = jax.device_get(batch.state.replace(cache=None))
+        rest = []
+        for row, owner in enumerate(batch.owners):
+            if host.alive[row] and batch.position < limit:
+                rest.append(row)
+            else:
+                results[owner] = search.outputs(host, row, batch.position)
+        if rest:
+            places = _places(batch, sources, rest)
+            target = cheapest(frames, count=len(rest), places=places)
+            like = _shapes(search, params, target, tuple(vocabulary.items()))
+            state = jax.device_get(batch.state)
+            for i in range(0, len(rest), target.rows):
+                part = rest[i : i + target.rows]
+                moved = jax.device_put(move(state, part, like))
+                owners = [batch.owners[row] for row in part]
+                waiting.append(Batch(moved, owners, target, batch.position))
+    return results
+
+
+def _run(
+    params: Any,
+    batch: Batch,
+    sources: Sequence[Source],
+    search: Search,
+    frames: Sequence[Frame],
+    limit: int,
+    has: frozenset[str],
+) -> Batch:
+    """The batch where it has ended, or where some of its rows had better move."""
+    state, frame = batch.state, batch.frame
+    first, program = batch.position, ("step", search, batch.frame, has)
+    for position in range(first, limit):
+        is_full = position == frame.length
+        if is_full or (position > first and position % TOKENS_BETWEEN_CHECKS == 0):
+            now = batch.replace(state=state, position=position)
+            alive = np.flatnonzero(np.asarray(state.alive)[: len(batch.owners)])
+            if is_full or not len(alive):
+                return now
+            places = _places(now, sources, alive)
+            other = cheapest(frames, count=len(alive), places=places)
+            cost = -(-len(alive) // other.rows) * other.cost
+            if cost <= WORTH_MOVING * frame.cost:
+                return now
+        step = partial(search.step, params, state, np.int32(position))
+        state = compile_once(program, step)
+    return batch.replace(state=state, position=limit)
+
+
+def _places(batch: Batch, sources: Sequence[Source], rows: Sequence[int]) -> int:
+    """Positions that some rows of a batch need from now on."""
+    longest = max(sources[batch.owners[row]].places for row in rows)
+    return max(longest, batch.position + 1)
+
+
+_known_shapes: dict[tuple, Any] = {}  # one entry for each frame of each search
+
+
+def _shapes(search: Search, params: Any, frame: Frame, vocabulary: tuple) -> Any:
+    """The shapes of the search's state in a frame."""
+    what = (search, frame, vocabulary)
+    if what not in _known_shapes:
+        rows = make_rows([], frame, **dict(vocabulary))
+        _known_shapes[what] = jax.eval_shape(search.start, params, rows)
+    return _known_shapes[what]
