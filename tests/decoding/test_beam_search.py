@@ -20,14 +20,15 @@ from tests.conftest import tiny_config
 from tests.decoding.test_sampling import IDS, Counter
 
 FRAME = Frame(4, 8)
-SOURCES = [[5, 1], [4, 6, 7, 5, 1], [8, 8, 1], [9, 4, 1]]
+SOURCES = [[5, 7, 1], [4, 6, 1], [8, 8, 1], [9, 4, 1]]
 LIMIT = 4
-EXACT = {"abs": 2e-5, "rel": 0}
+EXACT = {"abs": 2e-4, "rel": 0}
 
 
 @functools.cache
 def model_with(vocab_size: int) -> Transformer:
-    return make_model(tiny_config(), src_vocab_size=10, tgt_vocab_size=vocab_size)
+    cfg = tiny_config(num_encoder_layers=1, num_decoder_layers=1)
+    return make_model(cfg, src_vocab_size=10, tgt_vocab_size=vocab_size)
 
 
 @functools.cache
@@ -151,7 +152,6 @@ def test_a_beam_that_holds_everything_finds_the_best_there_is(norm, alpha):
             assert_same(row, best[:12])
 
 
-@pytest.mark.parametrize("stops_early", [True, False])
 @pytest.mark.parametrize(
     ("size", "n_best", "norm", "alpha"),
     [
@@ -161,24 +161,24 @@ def test_a_beam_that_holds_everything_finds_the_best_there_is(norm, alpha):
         (5, 5, "gnmt", 0.0),
     ],
 )
-def test_a_narrow_beam_finds_what_its_rules_say(size, n_best, norm, alpha, stops_early):
+def test_a_narrow_beam_finds_what_its_rules_say(size, n_best, norm, alpha):
     opts = BeamOptions(
         beam_size=size, n_best=n_best, length_norm=norm, length_penalty=alpha
     )
     model = model_with(7)
     for seed in range(8):
         params = params_of(7, seed)
-        outputs = found(model, params, opts, SOURCES, stops_early=stops_early)
+        outputs = found(model, params, opts, SOURCES)
         for src_ids, row in zip(SOURCES, outputs, strict=True):
             table = table_of(model, params, src_ids, (4, 5, 6))
             assert_same(row, by_the_rules(table, opts))
 
 
 def test_a_beam_of_one_is_greedy():
-    model = model_with(10)
+    model = model_with(7)
     opts = BeamOptions(beam_size=1)
     for seed in range(6):
-        params = params_of(10, seed)
+        params = params_of(7, seed)
         beams = found(model, params, opts, SOURCES, limit=8)
         greedy = found(model, params, GREEDY, SOURCES, limit=8)
         for (one,), (other,) in zip(beams, greedy, strict=True):
@@ -189,15 +189,15 @@ def test_a_beam_of_one_is_greedy():
 
 @pytest.mark.parametrize(
     ("n_best", "norm", "alpha"),
-    [(1, "gnmt", 1.0), (3, "gnmt", 0.6), (2, "plain", 2.0), (1, "gnmt", 0.0)],
+    [(1, "gnmt", 0.0), (3, "gnmt", 1.0), (2, "plain", 2.0)],
 )
 def test_early_stopping_never_changes_what_is_found(n_best, norm, alpha):
-    model = model_with(10)
+    model = model_with(7)
     opts = BeamOptions(
         beam_size=3, n_best=n_best, length_norm=norm, length_penalty=alpha
     )
     for seed in range(20):
-        params = params_of(10, seed)
+        params = params_of(7, seed)
         early, late = (
             found(model, params, opts, SOURCES, limit=8, stops_early=stops)
             for stops in (True, False)
@@ -239,12 +239,11 @@ FLAT[5] = TokenIds(bos=0, eos=5, pad=1, unk=2)
 
 
 @pytest.mark.parametrize("eos", [1, 5, 9])
-@pytest.mark.parametrize("alpha", [0.0, 1.0])
-@pytest.mark.parametrize("size", [1, 3, 5])
-def test_of_equal_continuations_the_lower_token_id_comes_first(eos, alpha, size):
+@pytest.mark.parametrize("size", [1, 3])
+def test_of_equal_continuations_the_lower_token_id_comes_first(eos, size):
     """Wherever EOS stands among the ids."""
     ids = FLAT[eos]
-    opts = BeamOptions(beam_size=size, n_best=size, length_penalty=alpha)
+    opts = BeamOptions(beam_size=size, n_best=size)
     equal = np.full(10, -np.log(10.0))
     [outputs] = found(Counter(flat=True), None, opts, [[5, 1]], ids=ids)
     ordinary = [i for i in range(10) if i not in ids]
@@ -260,9 +259,9 @@ def test_of_equal_continuations_the_lower_token_id_comes_first(eos, alpha, size)
 # Scores.
 
 
-@pytest.mark.parametrize("opts", [GREEDY, BeamOptions(beam_size=4, n_best=4)])
+@pytest.mark.parametrize("opts", [GREEDY, BeamOptions(beam_size=3, n_best=3)])
 def test_scores_are_the_sums_of_their_tokens_and_those_of_forced_decoding(opts):
-    model, params = model_with(10), params_of(10, 3)
+    model, params = model_with(7), params_of(7, 3)
     outputs = found(model, params, opts, SOURCES, limit=8)
     for src_ids, row in zip(SOURCES, outputs, strict=True):
         pairs = [Pair(src_ids, o.token_ids) for o in row]
@@ -277,12 +276,12 @@ def test_scores_are_the_sums_of_their_tokens_and_those_of_forced_decoding(opts):
 
 
 def test_hypotheses_are_given_best_first_and_each_once():
-    opts = BeamOptions(beam_size=6, n_best=6)
+    opts = BeamOptions(beam_size=3, n_best=3)
     for seed in range(4):
-        outputs = found(model_with(10), params_of(10, seed), opts, SOURCES, limit=8)
+        outputs = found(model_with(7), params_of(7, seed), opts, SOURCES, limit=8)
         for row in outputs:
-            assert len(row) == 6
-            assert len({tuple(o.token_ids) for o in row}) == 6
+            assert len(row) == 3
+            assert len({tuple(o.token_ids) for o in row}) == 3
             complete = [o.score for o in row if not o.truncated]
             assert complete == sorted(complete, reverse=True)
             assert [o.truncated for o in row] == sorted(o.truncated for o in row)
@@ -313,19 +312,19 @@ def test_a_prefix_begins_every_hypothesis_and_is_worth_what_the_model_gives_it()
 
 def test_no_hypothesis_ends_before_the_least_length():
     opts = BeamOptions(beam_size=3, n_best=3, min_length=4)
-    for row in found(model_with(10), params_of(10, 0), opts, SOURCES, limit=8):
+    for row in found(model_with(7), params_of(7, 0), opts, SOURCES, limit=8):
         assert all(len(o.token_ids) >= 5 for o in row)
 
 
 def test_no_hypothesis_holds_an_ngram_twice():
     opts = BeamOptions(beam_size=3, n_best=3, no_repeat_ngram=1)
-    for row in found(model_with(10), params_of(10, 0), opts, SOURCES, limit=8):
+    for row in found(model_with(7), params_of(7, 0), opts, SOURCES, limit=8):
         for o in row:
             assert len(set(o.token_ids)) == len(o.token_ids)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("from_place", [0, 2])
+@pytest.mark.parametrize("from_place", [0, 1])
 def test_a_model_that_returns_no_number_ends_the_row_and_is_reported(value, from_place):
     """Row N14."""
     broken = Counter(value=value, from_place=from_place)
