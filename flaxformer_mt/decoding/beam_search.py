@@ -31,7 +31,7 @@ from jaxtyping import Array, Bool, Float, Int
 from flaxformer_mt.decoding import filters, selection
 from flaxformer_mt.decoding.frames import Rows
 from flaxformer_mt.decoding.sampling import allow_prefix, given_at, shape_by_history
-from flaxformer_mt.decoding.search import Output, TokenIds
+from flaxformer_mt.decoding.search import HashedOnce, Output, TokenIds
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.transformer import DecodeCache, Transformer
 
@@ -115,7 +115,7 @@ class BeamState:
 
 
 @dataclasses.dataclass(frozen=True)
-class BeamSearch:
+class BeamSearch(HashedOnce):
     """Beam search, as `search.decode` asks for it."""
 
     model: Transformer
@@ -123,6 +123,9 @@ class BeamSearch:
     ids: TokenIds
     limit: int  # most tokens that a translation may have, EOS included
     stops_early: bool = True  # False only to test that it changes nothing
+
+    # The decorator would write one that hashes the model every time.
+    __hash__ = HashedOnce.__hash__
 
     def start(self, params: Any, rows: Rows) -> BeamState:
         """The state of a batch before its first token."""

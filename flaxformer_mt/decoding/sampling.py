@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flaxformer_mt.decoding import filters, selection
 from flaxformer_mt.decoding.frames import Rows
-from flaxformer_mt.decoding.search import Output, TokenIds
+from flaxformer_mt.decoding.search import HashedOnce, Output, TokenIds
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.masks import causal_row
 from flaxformer_mt.model.transformer import DecodeCache, Transformer
@@ -78,13 +78,16 @@ class SampleState:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampler:
+class Sampler(HashedOnce):
     """Greedy decoding and sampling, as `search.decode` asks for them."""
 
     model: Transformer
     opts: SampleOptions
     ids: TokenIds
     scored: bool = False  # whether log-probabilities are wanted
+
+    # The decorator would write one that hashes the model every time.
+    __hash__ = HashedOnce.__hash__
 
     def start(self, params: Any, rows: Rows) -> SampleState:
         """The state of a batch before its first token."""
