@@ -22,10 +22,11 @@ from flaxformer_mt.model.dropout import Dropout
 
 @struct.dataclass
 class KV:
-    """Keys and values of some positions."""
+    """Keys and values of some positions: arrays of JAX, or of NumPy on their way to
+    another batch, or shapes alone."""
 
-    k: jax.Array  # [B, H, L, K]
-    v: jax.Array  # [B, H, L, K]
+    k: Any  # [B, H, L, K]
+    v: Any  # [B, H, L, K]
 
     def write(self, new: "KV", position: Int[Array, ""]) -> "KV":
         """A copy of self with `new` ([B, H, N, K]) stored from `position` on."""

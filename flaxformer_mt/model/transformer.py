@@ -184,7 +184,7 @@ class DecodeCache:
 
     self_kv: tuple[KV, ...]  # a layer each, [B, H, L * N, K], N places a position
     memory_kv: tuple[KV, ...]  # a layer each, [B, H, S, K], computed once
-    memory_mask: jax.Array  # [B, 1, 1, S]
+    memory_mask: Any  # [B, 1, 1, S]
 
 
 class Decoder(nn.Module):
