@@ -57,6 +57,7 @@ def top_k(
     """
     rows, size = logits.shape
     k = min(k, size)
+    logits = jnp.where(logits == 0.0, 0.0, logits)  # lax.top_k puts 0 before -0
     groups = in_groups(logits)
     num_groups, width = groups.shape[1:]
     if 2 * k >= num_groups:  # little would be left out

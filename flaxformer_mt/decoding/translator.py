@@ -367,14 +367,9 @@ class Translator:
         begins the next word.
         """
         tokenizer = self.tgt_tokenizer
-        unknown = tokenizer.unknown(prefix)
-        if unknown and tokenizer.vocabulary.byte_ids is None:
-            raise InputError(
-                "a prefix must be of characters that the model can write; got "
-                f"{ascii_or_self(unknown[0])!r}."
-            )
+        self._check_prefix(prefix)
         ids = tokenizer.encode(prefix.rstrip())
-        if prefix[-1:].isspace():
+        if prefix[-1:].isspace() and tokenizer.tokens_beginning(b" ").any():
             rest = b" "
         else:
             rest = tokenizer.spelled(ids[-1:]) if ids else b""
@@ -390,6 +385,16 @@ class Translator:
         if not rest:
             return ids, None
         return ids, tokenizer.tokens_beginning(rest)
+
+    def _check_prefix(self, prefix: str) -> None:
+        """Raises InputError for a prefix that the model cannot write."""
+        tokenizer = self.tgt_tokenizer
+        unknown = tokenizer.unknown(prefix)
+        if unknown and tokenizer.vocabulary.byte_ids is None:
+            raise InputError(
+                "a prefix must be of characters that the model can write; got "
+                f"{ascii_or_self(unknown[0])!r}."
+            )
 
     def _translation(self, text: "_Text") -> Translation:
         """What a line came to, once its pieces are decoded."""
@@ -593,6 +598,7 @@ class Translator:
                 f"{sum(map(len, pieces))}: split it."
             )
         source = Source([*pieces[0], self.src_tokenizer.vocabulary.eos_id])
+        self._check_prefix(prefix)
         given = tokenizer.encode(prefix)
         if len(given) + 2 > limit:
             raise InputError(
@@ -613,6 +619,8 @@ class Translator:
             if not output.truncated:
                 ids = output.token_ids[len(given) : -1]
                 spelled = tokenizer.spelled(ids).decode("utf-8", "replace").strip()
+                if ids and not spelled:
+                    continue  # spaces alone are no word, and not the end either
                 chance = np.exp(sum(output.token_log_probabilities[len(given) :]))
                 # A word that several ways of cutting it come to.
                 words[spelled] = words.get(spelled, 0.0) + float(chance)

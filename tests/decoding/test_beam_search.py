@@ -218,10 +218,10 @@ def test_a_search_stops_as_soon_as_nothing_can_win(stops_early, steps):
     search = BeamSearch(model, BeamOptions(beam_size=2), IDS, 8, stops_early)
     src_mask = np.ones((1, 8), bool)
     rows = rows_of(np.full((1, 8), 4, np.int32), src_mask)
-    state = search.start(None, rows)
+    state = search.start({}, rows)
     taken = 0
     while state.alive.any():
-        state = search.step(None, state, np.int32(taken))
+        state = search.step({}, state, np.int32(taken))
         taken += 1
     assert taken == steps
 
@@ -245,7 +245,7 @@ def test_of_equal_continuations_the_lower_token_id_comes_first(eos, size):
     ids = FLAT[eos]
     opts = BeamOptions(beam_size=size, n_best=size)
     equal = np.full(10, -np.log(10.0))
-    [outputs] = found(Counter(flat=True), None, opts, [[5, 1]], ids=ids)
+    [outputs] = found(Counter(flat=True), {}, opts, [[5, 1]], ids=ids)
     ordinary = [i for i in range(10) if i not in ids]
     table = {
         tokens: equal
@@ -310,6 +310,18 @@ def test_a_prefix_begins_every_hypothesis_and_is_worth_what_the_model_gives_it()
             assert_same(row, expected)
 
 
+def test_a_prefix_that_a_filter_would_forbid_is_worth_what_the_model_gives_it():
+    model, params = model_with(7), params_of(7, 0)
+    opts = BeamOptions(beam_size=3, n_best=3, no_repeat_ngram=1)
+    source = Source(SOURCES[0], prefix=[5, 5])
+    [row] = found(model, params, opts, [source], limit=8)
+    pairs = [Pair(SOURCES[0], o.token_ids) for o in row]
+    forced = score_batch(params, pairs, model=model, frame=FRAME, ids=IDS)
+    for output, log_probs in zip(row, forced, strict=True):
+        assert output.token_ids[:2] == [5, 5]
+        assert output.token_log_probabilities == pytest.approx(log_probs, **EXACT)
+
+
 def test_no_hypothesis_ends_before_the_least_length():
     opts = BeamOptions(beam_size=3, n_best=3, min_length=4)
     for row in found(model_with(7), params_of(7, 0), opts, SOURCES, limit=8):
@@ -329,7 +341,7 @@ def test_a_model_that_returns_no_number_ends_the_row_and_is_reported(value, from
     """Row N14."""
     broken = Counter(value=value, from_place=from_place)
     opts = BeamOptions(beam_size=2, n_best=1)
-    [[output]] = found(broken, None, opts, [[0]], limit=8)
+    [[output]] = found(broken, {}, opts, [[0]], limit=8)
     assert output.failed
     assert len(output.token_ids) <= from_place + 1
 
@@ -338,11 +350,11 @@ def test_a_row_that_fails_gives_the_same_whatever_its_neighbours():
     """Row N14: whose search goes on longer."""
     broken = Counter(value=np.nan, from_place=2)
     opts = BeamOptions(beam_size=2, n_best=1)
-    alone = found(broken, None, opts, [[0]], limit=8)
+    alone = found(broken, {}, opts, [[0]], limit=8)
     frame = Frame(4, 32)
     for limit in (8, 20):
         [[output]] = decode(
-            *(None, [Source([0])]),
+            *({}, [Source([0])]),
             search=BeamSearch(broken, opts, IDS, limit),
             **{"frame": frame, "frames": [frame], "limit": limit},
         )

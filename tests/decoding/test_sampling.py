@@ -62,7 +62,7 @@ def outputs(model, first_ids, opts=GREEDY, *, limit=16, lines=None, seed=0, **gi
     ]
     frame = Frame(max(len(sources), 4), 16)
     found = decode(
-        *(None, sources),
+        *({}, sources),
         search=Sampler(model, opts, IDS, True),
         frame=frame,
         frames=[frame],
