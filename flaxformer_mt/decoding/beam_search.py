@@ -176,7 +176,8 @@ def start(params: Any, rows: Rows, *, model: Transformer, size: int) -> BeamStat
         *({"params": params}, rows.src_ids, rows.src_mask, length, size),
         method="start_cache",
     )
-    none = jnp.full((num_rows, size), -jnp.inf)
+    # Not weakly typed, or the step would be compiled a second time for what it returns.
+    none = jnp.full((num_rows, size), -jnp.inf, jnp.float32)
 
     def empty(log_probability: Array) -> Hypotheses:
         # Fresh arrays each time: the step donates them all.

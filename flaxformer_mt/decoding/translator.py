@@ -363,8 +363,9 @@ class Translator:
         """(tokens that are given, which may follow them: [V] bool).
 
         The last token may be the beginning of a longer one that the model would rather
-        take, so it is not given: what follows has to begin with it. A space at the end
-        begins the next word.
+        take, so it is not given: what follows has to begin with it. (Only the last: a
+        token that the model would take in place of the last two is shut out.) A space
+        at the end begins the next word.
         """
         tokenizer = self.tgt_tokenizer
         self._check_prefix(prefix)
