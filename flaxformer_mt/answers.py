@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
-from flaxformer_mt.decoding.translator import (
+from flaxformer_mt.decoding.translation import (
     Hypothesis,
     Report,
     Translation,
-    Translator,
 )
+from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.line_stream import (
     Postponed,
     PrefixedLine,

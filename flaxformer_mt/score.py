@@ -12,7 +12,10 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Literal
 
 from flaxformer_mt.command_line import parse, run_door
-from flaxformer_mt.decoding.translator import Score, Translator
+from flaxformer_mt.decoding.translation import (
+    Score,
+)
+from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.line_stream import (
     Pace,

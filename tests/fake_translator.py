@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from flaxformer_mt.decoding.sampling import GREEDY
-from flaxformer_mt.decoding.translator import (
+from flaxformer_mt.decoding.translation import (
     Hypothesis,
     Report,
     Score,

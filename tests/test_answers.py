@@ -11,7 +11,11 @@ import pytest
 
 from flaxformer_mt.answers import translate_lines
 from flaxformer_mt.decoding.beam_search import BeamOptions
-from flaxformer_mt.decoding.translator import Hypothesis, Report, Translation
+from flaxformer_mt.decoding.translation import (
+    Hypothesis,
+    Report,
+    Translation,
+)
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.line_stream import (
     input_lines,

@@ -8,7 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from flaxformer_mt.command_line import parse
-from flaxformer_mt.decoding.translator import Report, Translator
+from flaxformer_mt.decoding.translation import (
+    Report,
+)
+from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.evaluate import EvaluateOptions, evaluate, read_test
 from flaxformer_mt.starter import model_folder

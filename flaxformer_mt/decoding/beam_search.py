@@ -32,6 +32,8 @@ from flaxformer_mt.decoding import filters, selection
 from flaxformer_mt.decoding.frames import Rows
 from flaxformer_mt.decoding.sampling import allow_prefix, given_at, shape_by_history
 from flaxformer_mt.decoding.search import HashedOnce, Output, TokenIds
+from flaxformer_mt.decoding.step import apply_step
+from flaxformer_mt.decoding.weights import Packed
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.transformer import DecodeCache, Transformer
 
@@ -131,11 +133,11 @@ class BeamSearch(HashedOnce):
         """The state of a batch before its first token."""
         return start(params, rows, model=self.model, size=self.opts.beam_size)
 
-    def step(self, params: Any, state: BeamState, position: Any) -> BeamState:
+    def step(self, params: Packed, state: BeamState, position: Any) -> BeamState:
         """The state after one more token a hypothesis."""
         return beam_step(params, state, position, search=self)
 
-    def outputs(self, state: BeamState, row: int, position: int) -> list[Output]:
+    def outputs(self, state: BeamState, row: int) -> list[Output]:
         """The best hypotheses of a row, from a state on the host."""
         failed = bool(state.failed[row])
         outputs = []
@@ -206,7 +208,7 @@ def start(params: Any, rows: Rows, *, model: Transformer, size: int) -> BeamStat
 
 @partial(jax.jit, static_argnames="search", donate_argnames="state")
 def beam_step(
-    params: Any, state: BeamState, position: Int[Array, ""], *, search: BeamSearch
+    params: Packed, state: BeamState, position: Int[Array, ""], *, search: BeamSearch
 ) -> BeamState:
     """The state after one more token a hypothesis; rows that have ended stay."""
     size, going = search.opts.beam_size, state.going
@@ -219,11 +221,11 @@ def beam_step(
     last = jax.lax.dynamic_index_in_dim(
         going.tokens, jnp.maximum(position - 1, 0), axis=-1, keepdims=False
     )
-    raw, cache = search.model.apply(
-        {"params": params},
-        *(jnp.where(position == 0, search.ids.bos, last), position, state.cache),
+    last = jnp.where(position == 0, search.ids.bos, last)
+    raw, cache = apply_step(
+        search.model,
+        *(params, last, position, state.cache),
         lineage_mask(lineage, position),
-        method="decode_step",
     )
     # A row for each hypothesis: [B * N, V].
     raw = raw.astype(jnp.float32).reshape(num_rows * size, -1)

@@ -16,6 +16,8 @@ from jaxtyping import Array, Bool, Float, Int
 from flaxformer_mt.decoding import filters, selection
 from flaxformer_mt.decoding.frames import Rows
 from flaxformer_mt.decoding.search import HashedOnce, Output, TokenIds
+from flaxformer_mt.decoding.step import apply_step, run_step
+from flaxformer_mt.decoding.weights import Packed
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.masks import causal_row
 from flaxformer_mt.model.transformer import DecodeCache, Transformer
@@ -93,11 +95,12 @@ class Sampler(HashedOnce):
         """The state of a batch before its first token."""
         return start(params, rows, model=self.model, scored=self.scored)
 
-    def step(self, params: Any, state: SampleState, position: Any) -> SampleState:
+    def step(self, params: Packed, state: SampleState, position: Any) -> SampleState:
         """The state after one more token a row."""
-        return sample_step(params, state, position, sampler=self)
+        rows = len(state.alive)
+        return run_step(sample_step, params, state, position, sampler=self, rows=rows)
 
-    def outputs(self, state: SampleState, row: int, position: int) -> list[Output]:
+    def outputs(self, state: SampleState, row: int) -> list[Output]:
         """The one translation of a row, from a state on the host."""
         length = int(state.lengths[row])
         token_ids = state.tokens[row, :length].tolist()
@@ -133,18 +136,23 @@ def start(params: Any, rows: Rows, *, model: Transformer, scored: bool) -> Sampl
     )
 
 
-@partial(jax.jit, static_argnames="sampler", donate_argnames="state")
+@partial(jax.jit, static_argnames=("sampler", "one_kernel"), donate_argnames="state")
 def sample_step(
-    params: Any, state: SampleState, position: Int[Array, ""], *, sampler: Sampler
+    params: Packed,
+    state: SampleState,
+    position: Int[Array, ""],
+    *,
+    sampler: Sampler,
+    one_kernel: bool,
 ) -> SampleState:
     """The state after one more token a row; rows that have ended stay as they are."""
     opts, ids = sampler.opts, sampler.ids
     last = token_before(state.tokens, position, bos=ids.bos)
-    raw, cache = sampler.model.apply(
-        {"params": params},
-        *(last[:, None], position, state.cache),
+    raw, cache = apply_step(
+        sampler.model,
+        *(params, last[:, None], position, state.cache),
         causal_row(position, state.tokens.shape[1]),
-        method="decode_step",
+        one_kernel=one_kernel,
     )
     raw = raw[:, 0].astype(jnp.float32)  # [B, V]
     logits = filters.forbid(raw, jnp.asarray(ids.forbidden(raw.shape[-1])))

@@ -16,7 +16,8 @@ import numpy as np
 from flax import struct
 
 from flaxformer_mt.decoding.frames import Frame, Rows, Source, cheapest, make_rows, move
-from flaxformer_mt.model.transformer import DecodeCache, Transformer
+from flaxformer_mt.decoding.weights import Packed, Weights, weights_of
+from flaxformer_mt.model.transformer import Transformer
 
 TOKENS_BETWEEN_CHECKS = 8
 WORTH_MOVING = 0.75  # of a step's cost, or less
@@ -48,15 +49,11 @@ class Output(NamedTuple):
     failed: bool = False  # the model returned no number
 
 
-class State(Protocol):
-    """What one token hands to the next: a pytree of arrays, rows first."""
-
-    alive: jax.Array  # [B] bool, rows that go on
-    cache: DecodeCache | None
-
-
 class Search(Protocol):
     """A way of decoding: how a batch begins, goes on by a token, and what it gives.
+
+    Its state is a pytree of arrays, rows first. It has `alive`, [B] bool, the rows that
+    go on, and `cache`, which nobody but the step needs.
 
     Hashable, so that its programs are compiled once.
     """
@@ -67,10 +64,10 @@ class Search(Protocol):
     def start(self, params: Any, rows: Rows) -> Any:
         """The state of a batch before its first token."""
 
-    def step(self, params: Any, state: Any, position: np.int32) -> Any:
+    def step(self, params: Packed, state: Any, position: Any) -> Any:
         """The state after one more token a row; takes the old one's memory."""
 
-    def outputs(self, state: Any, row: int, position: int) -> list[Output]:
+    def outputs(self, state: Any, row: int) -> list[Output]:
         """What a row has come to, best first, from a state on the host."""
 
 
@@ -126,6 +123,7 @@ def decode(
     """What the search gives for each source, best first.
 
     Args:
+      params: the model's, or the Weights that `weights_of` makes of them, once.
       sources: at most as many as the frame has rows.
       frames: where rows may move to; the longest must hold `limit` positions.
       limit: most tokens that a translation may have, EOS included.
@@ -136,27 +134,31 @@ def decode(
         "vocab_size": search.model.cfg.tgt_vocab_size,
         "has": has,
     }
+    weights = (
+        params if isinstance(params, Weights) else weights_of(params, search.model)
+    )
     rows = make_rows(sources, frame, **vocabulary)
     state = compile_once(
-        ("start", search, frame, has), lambda: search.start(params, rows)
+        ("start", search, frame, has), lambda: search.start(weights.whole, rows)
     )
-    decoder = decoder_params(params)
     first = Batch(state, list(range(len(sources))), frame, 0)
     results: list[list[Output]] = [[] for _ in sources]
     waiting = [first]
     while waiting:
-        batch = _run(decoder, waiting.pop(), sources, search, frames, limit, has)
+        batch = _run(
+            weights.decoder, waiting.pop(), sources, search, frames, limit, has
+        )
         host = jax.device_get(batch.state.replace(cache=None))
         rest = []
         for row, owner in enumerate(batch.owners):
             if host.alive[row] and batch.position < limit:
                 rest.append(row)
             else:
-                results[owner] = search.outputs(host, row, batch.position)
+                results[owner] = search.outputs(host, row)
         if rest:
             places = _places(batch, sources, rest)
             target = cheapest(frames, count=len(rest), places=places)
-            like = _shapes(search, params, target, tuple(vocabulary.items()))
+            like = _shapes(search, weights.whole, target, tuple(vocabulary.items()))
             state = jax.device_get(batch.state)
             for i in range(0, len(rest), target.rows):
                 part = rest[i : i + target.rows]
@@ -166,14 +168,8 @@ def decode(
     return results
 
 
-def decoder_params(params: Any) -> Any:
-    """The parameters without those that only the source is read with. Each array that
-    is handed to a program takes microseconds, half of the time of a single sentence."""
-    return {k: v for k, v in params.items() if k not in ("encoder", "src_embed")}
-
-
 def _run(
-    params: Any,
+    params: Packed,
     batch: Batch,
     sources: Sequence[Source],
     search: Search,

@@ -6,9 +6,7 @@ they cannot disagree.
 
 import collections
 import dataclasses
-import heapq
 import itertools
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +25,15 @@ from flaxformer_mt.decoding.frames import Frame, Source
 from flaxformer_mt.decoding.sampling import GREEDY, SampleOptions, Sampler, piece_keys
 from flaxformer_mt.decoding.scoring import Pair
 from flaxformer_mt.decoding.search import Output, Search, TokenIds
+from flaxformer_mt.decoding.translation import (
+    Hypothesis,
+    Report,
+    Score,
+    Translation,
+    ascii_or_self,
+    join,
+)
+from flaxformer_mt.decoding.weights import Weights, weights_of
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.transformer import Transformer, make_model
 from flaxformer_mt.text.pieces import split_text
@@ -46,113 +53,6 @@ WORD_TOKENS = 32  # most that a next word may have
 SearchOptions = SampleOptions | BeamOptions
 
 
-@dataclasses.dataclass
-class Report:
-    """What a person should hear about after translating."""
-
-    # Characters that training never saw, and how often: read as UNK, or as bytes.
-    unknown: dict[str, int] = dataclasses.field(default_factory=dict)
-    spelled: dict[str, int] = dataclasses.field(default_factory=dict)
-    split: int = 0  # texts longer than the model reads, translated in pieces
-    truncated: int = 0  # translations that reached the model's length without an end
-    controls: int = 0  # control characters that the model wrote
-    failed: int = 0  # translations that ended because the model returned no number
-
-    def add(self, other: "Report") -> None:
-        """Counts what happened in another call as well."""
-        for mine, theirs in (
-            (self.unknown, other.unknown),
-            (self.spelled, other.spelled),
-        ):
-            for character, times in theirs.items():
-                mine[character] = mine.get(character, 0) + times
-        self.split += other.split
-        self.truncated += other.truncated
-        self.controls += other.controls
-        self.failed += other.failed
-
-    def sentences(self) -> list[str]:
-        """One sentence for each thing that happened."""
-        said = []
-        for characters, how in (
-            (self.unknown, "read as unknown"),
-            (self.spelled, "spelled in bytes"),
-        ):
-            if characters:
-                num, noun, be = _counted(sum(characters.values()), "character")
-                most = sorted(characters, key=characters.get, reverse=True)[:10]
-                said.append(
-                    f"{num} {noun} that the model has never seen {be} {how}: "
-                    f"{' '.join(map(ascii_or_self, most))}"
-                )
-        if self.split:
-            num, noun, be = _counted(self.split, "text")
-            said.append(
-                f"{num} {noun} longer than the model reads {be} translated in pieces"
-            )
-        if self.truncated:
-            num, noun, be = _counted(self.truncated, "translation")
-            said.append(f"{num} {noun} {be} cut at the length limit")
-        if self.controls:
-            num, noun, be = _counted(self.controls, "control character")
-            said.append(f"{num} {noun} that the model wrote {be} left out")
-        if self.failed:
-            num, noun, be = _counted(self.failed, "translation")
-            said.append(
-                f"{num} {noun} {be} ended early, because the model returned no number: "
-                "its parameters may be damaged"
-            )
-        return said
-
-
-def _counted(num: int, noun: str) -> tuple[str, str, str]:
-    """("1", "text", "was"), ("1,200", "texts", "were")."""
-    return f"{num:,}", noun + "s" * (num != 1), "was" if num == 1 else "were"
-
-
-def ascii_or_self(character: str) -> str:
-    """A character as it can be printed: itself, or its escape."""
-    return character if character.isprintable() else ascii(character)[1:-1]
-
-
-@dataclasses.dataclass(frozen=True)
-class Hypothesis:
-    """One way to translate a text."""
-
-    text: str
-    # What the search ranks by, higher is better: its log-probability, in a beam search
-    # divided by the norm of its length. NaN where no scores were asked for.
-    score: float
-    log_probability: float  # nats, of all its tokens, EOS included
-    tokens: tuple[str, ...]  # for display; the end is ""
-    token_log_probabilities: tuple[float, ...]  # one a token; () where not asked for
-    truncated: bool  # reached the limit of length without an end
-    token_ids: tuple[int, ...] = ()  # EOS included, where it ended by itself
-
-
-@dataclasses.dataclass(frozen=True)
-class Translation:
-    """What a text was translated to."""
-
-    src: str
-    hypotheses: tuple[Hypothesis, ...]  # best first, at least one
-    report: Report  # what to tell about this text
-
-    @property
-    def text(self) -> str:
-        """The best translation."""
-        return self.hypotheses[0].text
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """What the model thinks of a translation that was given."""
-
-    log_probability: float  # nats, EOS included
-    tokens: tuple[str, ...]  # for display; the end is ""
-    token_log_probabilities: tuple[float, ...]
-
-
 class Translator:
     """A trained model with its tokenizers."""
 
@@ -165,8 +65,8 @@ class Translator:
         config: Config | None = None,
         name: str = "",
     ) -> None:
-        self.model, self.params, self.config = model, params, config
-        self.name = name
+        self.model, self.config, self.name = model, config, name
+        self.params = params
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
         vocabulary = tgt_tokenizer.vocabulary
         self.ids = TokenIds(
@@ -199,6 +99,22 @@ class Translator:
         params = jax.device_put(loaded.params)
         name = Path(folder.path).resolve().name
         return cls(model, params, src_tokenizer, tgt_tokenizer, config, name)
+
+    @property
+    def params(self) -> Any:
+        """The model's parameters."""
+        return self._params
+
+    @params.setter
+    def params(self, params: Any) -> None:
+        self._params, self._weights = params, None
+
+    @property
+    def weights(self) -> Weights:
+        """The parameters as the decoding loop wants them, made when first needed."""
+        if self._weights is None:
+            self._weights = weights_of(self._params, self.model)
+        return self._weights
 
     # --- translating ------------------------------------------------------------------
 
@@ -323,7 +239,7 @@ class Translator:
                         except InputError as error:  # the lines before it come first
                             refusal = error
                             break
-                    run.submit(workers, texts, seed)
+                    run.submit(workers, texts, seed, now=is_all)
                     waiting.append(texts)
                     keep_back = 0 if is_all or refusal else 1
                     while len(waiting) > keep_back:
@@ -405,7 +321,7 @@ class Translator:
             text.report.failed += outputs[0].failed
             text.report.truncated += outputs[0].truncated and not outputs[0].failed
             parts.append([self._hypothesis(output, text.report) for output in outputs])
-        hypotheses = _join(parts)
+        hypotheses = join(parts)
         return Translation(text.text, hypotheses, text.report)
 
     def _hypothesis(self, output: Output, report: Report) -> Hypothesis:
@@ -477,8 +393,16 @@ class Translator:
         pairs = iter(pairs)
         with ThreadPoolExecutor(_num_workers()) as workers:
             while window := list(itertools.islice(pairs, WINDOWS[-1])):
-                encoded = [self._pair(*pair, next(numbers)) for pair in window]
+                encoded, refusal = [], None
+                for pair in window:
+                    try:
+                        encoded.append(self._pair(*pair, next(numbers)))
+                    except InputError as error:  # the pairs before it come first
+                        refusal = error
+                        break
                 yield from self._score_window(encoded, all_frames, workers)
+                if refusal:
+                    raise refusal
 
     def _score_window(
         self,
@@ -656,8 +580,9 @@ class _Run:
         max_length = translator.model.cfg.max_length
         self.is_random = False
         if isinstance(options, BeamOptions):
+            # The model's own limit: one of each call would compile its own programs.
             self.search: Search = BeamSearch(
-                translator.model, options, translator.ids, limit
+                translator.model, options, translator.ids, max_length
             )
             size = options.beam_size
         else:
@@ -667,9 +592,12 @@ class _Run:
         self.num_workers = _num_workers()
 
     def submit(
-        self, workers: ThreadPoolExecutor, texts: list[_Text], seed: int
+        self, workers: ThreadPoolExecutor, texts: list[_Text], seed: int, *, now: bool
     ) -> None:
-        """Has the texts decoded, those of like length together."""
+        """Has the texts decoded, those of like length together.
+
+        now: they are waited for, and no others are coming.
+        """
         owners = [(text, source) for text in texts for source in text.sources]
         sources = [source for _, source in owners]
         if self.is_random:
@@ -682,9 +610,16 @@ class _Run:
             ]
         has = frames.special(sources)
         where: list[Any] = [None] * len(sources)
-        for frame, members in frames.plan(sources, self.frames):
+        batches = frames.plan(sources, self.frames)
+        for frame, members in batches:
             batch = [sources[i] for i in members]
-            future = workers.submit(self.decode, batch, frame, has)
+            if now and len(batches) == 1:
+                # Nothing else is to be done meanwhile, and another thread would take
+                # a tenth of a single sentence's time to wake up.
+                future: Future = Future()
+                future.set_result(self.decode(batch, frame, has))
+            else:
+                future = workers.submit(self.decode, batch, frame, has)
             for place, i in enumerate(members):
                 where[i] = (future, place)
         for (text, _), part in zip(owners, where, strict=True):
@@ -695,7 +630,7 @@ class _Run:
     ) -> list[list[Output]]:
         """The outputs of one batch."""
         return search.decode(
-            *(self.translator.params, sources),
+            *(self.translator.weights, sources),
             search=self.search,
             frame=frame,
             frames=self.frames,
@@ -714,7 +649,7 @@ def _num_workers() -> int:
     takes its rows through the model alone; a GPU is kept busy by two."""
     if jax.default_backend() != "cpu":
         return 2
-    return min(cpu_count(), MOST_WORKERS, os.cpu_count() or 1)
+    return min(cpu_count(), MOST_WORKERS)
 
 
 def _batch_tokens() -> int:
@@ -771,28 +706,3 @@ def _windows(
             size = next(sizes) if line is not None else size
             window = []
     yield window, True
-
-
-def _join(parts: list[list[Hypothesis]]) -> tuple[Hypothesis, ...]:
-    """The best ways to put the hypotheses of a text's pieces together, as many as a
-    piece has."""
-    if not parts:
-        return (Hypothesis("", 0.0, 0.0, (), (), False),)
-    joined = parts[0]
-    for part in parts[1:]:
-        count = max(len(joined), len(part))
-        pairs = [_put_together(a, b) for a in joined for b in part]
-        joined = heapq.nlargest(count, pairs, key=lambda h: h.score)
-    return tuple(joined)
-
-
-def _put_together(a: Hypothesis, b: Hypothesis) -> Hypothesis:
-    return Hypothesis(
-        text=f"{a.text} {b.text}",
-        score=a.score + b.score,
-        log_probability=a.log_probability + b.log_probability,
-        tokens=a.tokens + b.tokens,
-        token_log_probabilities=a.token_log_probabilities + b.token_log_probabilities,
-        truncated=a.truncated or b.truncated,
-        token_ids=a.token_ids + b.token_ids,
-    )

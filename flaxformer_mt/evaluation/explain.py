@@ -25,13 +25,13 @@ import numpy as np
 from flaxformer_mt.decoding.explanation import Explanation
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.text.report_page import (
-    _STYLE,
-    _bar,
-    _full_name,
-    _is_invisible,
-    _share,
-    _short_name,
-    _table,
+    STYLE,
+    as_percent,
+    draw_bar,
+    full_name,
+    html_table,
+    is_invisible,
+    short_name,
 )
 
 END = ""  # the token that ends a text
@@ -72,7 +72,7 @@ def explanation_page(explanations: Sequence[Explanation], *, title: str) -> str:
 
 def _document(title: str, main: str) -> str:
     """Returns a page around ready HTML, with a policy for the style and the script."""
-    style = _STYLE + _OWN_STYLE
+    style = STYLE + _OWN_STYLE
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src "
         f"'{_hash(_SCRIPT)}'; base-uri 'none'; form-action 'none'"
@@ -111,8 +111,8 @@ def _badge(char: str) -> str:
     """Returns a small frame with the short name of a character of no ink."""
     # dir, so that a badge has no say in the direction of the text around it.
     return (
-        f'<span class="mark" dir="ltr" title="{html.escape(_full_name(char))}">'
-        f"{_short_name(char)}</span>"
+        f'<span class="mark" dir="ltr" title="{html.escape(full_name(char))}">'
+        f"{short_name(char)}</span>"
     )
 
 
@@ -125,7 +125,7 @@ def _visible(text: str) -> str:
                 f'<span class="gap" title="{_SPACES[char]}">{_SPACE_SIGN}</span>'
             )
         else:
-            pieces.append(_badge(char) if _is_invisible(char) else html.escape(char))
+            pieces.append(_badge(char) if is_invisible(char) else html.escape(char))
     return "".join(pieces)
 
 
@@ -144,7 +144,7 @@ def _running(text: str) -> str:
         return '<span class="quiet">(empty)</span>'
     shown = "".join(
         _badge(char)
-        if _is_invisible(char) and char not in _JOINERS
+        if is_invisible(char) and char not in _JOINERS
         else html.escape(char)
         for char in text
     )
@@ -160,7 +160,7 @@ def _sentence(text: str) -> str:
 def _plain(text: str) -> str:
     """Returns a text for where no element can stand: invisible characters by name."""
     return "".join(
-        f"&lt;{_short_name(char)}&gt;" if _is_invisible(char) else html.escape(char)
+        f"&lt;{short_name(char)}&gt;" if is_invisible(char) else html.escape(char)
         for char in text
     )
 
@@ -289,7 +289,7 @@ def _tokens_table(e: Explanation, weights: np.ndarray) -> str:
                 str(i + 1),
                 _token(token, tgt_direction),
                 _probability(probability),
-                _bar(probability),
+                draw_bar(probability),
                 _alternatives(e.alternatives[i], token, tgt_direction),
                 _read(e.src_tokens, looked[i], src_direction),
             )
@@ -300,13 +300,13 @@ def _tokens_table(e: Explanation, weights: np.ndarray) -> str:
     ]  # fmt: skip
     return (
         '<h3>Target tokens</h3><p>"Reads most": the mean over the heads of the last '
-        f"layer.</p>{_table(heads, rows)}"
+        f"layer.</p>{html_table(heads, rows)}"
     )
 
 
 def _probability(probability: float) -> str:
     """Returns a percentage to read, with a number for the script."""
-    return f'<data value="{probability:.4f}">{_share(probability, 1)}</data>'
+    return f'<data value="{probability:.4f}">{as_percent(probability, 1)}</data>'
 
 
 def _read(tokens: Sequence[str], weights: np.ndarray, direction: str) -> str:

@@ -65,7 +65,7 @@ def render(report: Report) -> str:
         f'<section id="{name}"><h2>{title}</h2>{body}</section>'
         for name, title, body in sections
     )
-    style_hash = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    style_hash = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; "
         "form-action 'none'"
@@ -76,7 +76,7 @@ def render(report: Report) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="referrer" content="no-referrer">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>Data report</title><style>{_STYLE}</style></head>\n"
+        f"<title>Data report</title><style>{STYLE}</style></head>\n"
         f"<body><header><h1>Data report</h1>{_origin(report)}</header>"
         f'<nav aria-label="Contents"><ul>{contents}</ul></nav>'
         f"<main>{main}</main></body></html>\n"
@@ -86,7 +86,7 @@ def render(report: Report) -> str:
 # ---- text --------------------------------------------------------------------------
 
 
-def _is_invisible(char: str) -> bool:
+def is_invisible(char: str) -> bool:
     """Whether a character leaves no ink, or steers the ink of others."""
     if char == " ":
         return False
@@ -94,12 +94,12 @@ def _is_invisible(char: str) -> bool:
     return category[0] in "CZ" or char in _BLANK_LETTERS
 
 
-def _short_name(char: str) -> str:
+def short_name(char: str) -> str:
     """Return what a badge says: "ZWNJ", or "U+0001" for what has no short name."""
     return _SHORT_NAMES.get(ord(char), f"U+{ord(char):04X}")
 
 
-def _full_name(char: str) -> str:
+def full_name(char: str) -> str:
     """Return Unicode's name of a character and its number."""
     name = unicodedata.name(char, "") or _SHORT_NAMES.get(ord(char), "")
     return f"U+{ord(char):04X} {name}".strip()
@@ -109,11 +109,11 @@ def _shown(text: object) -> str:
     """Return a text escaped, with a badge for each character that cannot be seen."""
     pieces = []
     for char in str(text):
-        if _is_invisible(char):
+        if is_invisible(char):
             # dir, so that a badge has no say in the direction of the text around it.
             pieces.append(
-                f'<span class="mark" dir="ltr" title="{html.escape(_full_name(char))}">'
-                f"&lt;{_short_name(char)}&gt;</span>"
+                f'<span class="mark" dir="ltr" title="{html.escape(full_name(char))}">'
+                f"&lt;{short_name(char)}&gt;</span>"
             )
         else:
             pieces.append(html.escape(char))
@@ -151,7 +151,7 @@ def _count(number: object, noun: str) -> str:
     return f"{_number(number)} {noun if number == 1 else noun + 's'}"
 
 
-def _share(part: float, whole: float) -> str:
+def as_percent(part: float, whole: float) -> str:
     """Return a percentage that never says 0 of something."""
     if not whole:
         return "-"
@@ -178,7 +178,7 @@ def _int(report: Report, *keys: str) -> int | float:
 # ---- building blocks ---------------------------------------------------------------
 
 
-def _table(
+def html_table(
     heads: Sequence[str], rows: Iterable[Sequence[str]], caption: str = ""
 ) -> str:
     """Return a table of ready HTML; heads that begin with "#" are over numbers."""
@@ -211,7 +211,7 @@ def _table(
 _NUM = ' class="num"'
 
 
-def _bar(share: float, kind: str = "bar") -> str:
+def draw_bar(share: float, kind: str = "bar") -> str:
     """Return a bar for a table's cell; the number stands beside it."""
     width = 100 * min(max(share, 0.0), 1.0)
     return (
@@ -435,7 +435,7 @@ def _padding_chart(curve: Sequence[Report]) -> str:
         for (x, y), point in zip(places, points, strict=True):
             title = (
                 f"{name}, {_count(point['shapes'], 'shape')}: "
-                f"{_share(_int(point, side), 1)} padding"
+                f"{as_percent(_int(point, side), 1)} padding"
             )
             # A ring and a dot can be told apart without colours.
             lines.append(
@@ -455,8 +455,8 @@ def _padding_chart(curve: Sequence[Report]) -> str:
             last = x_of(shapes)
             x_ticks += _x_tick(last, f"{shapes:,}")
     said = "; ".join(
-        f"{_count(p['shapes'], 'shape')}: source {_share(_int(p, 'src'), 1)}, "
-        f"target {_share(_int(p, 'tgt'), 1)}"
+        f"{_count(p['shapes'], 'shape')}: source {as_percent(_int(p, 'src'), 1)}, "
+        f"target {as_percent(_int(p, 'tgt'), 1)}"
         for p in points
     )
     return _chart(
@@ -545,7 +545,7 @@ def _findings(report: Report) -> list[tuple[str, str, str]]:
             add(
                 "stop",
                 f"{name}: {_count(unknown, 'unknown token')} "
-                f"({_share(unknown, total)}).",
+                f"({as_percent(unknown, total)}).",
                 "The vocabulary does not fit this text. Let it be made from the "
                 "corpus, or add what is missing.",
             )
@@ -555,14 +555,14 @@ def _findings(report: Report) -> list[tuple[str, str, str]]:
             add(
                 "look",
                 f"The rule {_inline(_of(rule, 'name', default='?'))} dropped "
-                f"{_count(dropped, 'pair')} ({_share(dropped, read)}).",
+                f"{_count(dropped, 'pair')} ({as_percent(dropped, read)}).",
                 'Read its examples under <a href="#examples">What was dropped</a>: if '
                 "they are good sentences, loosen the rule.",
             )
     for side, name in SIDES.items():
         foreign = _foreign_scripts(_of(report, "scripts", side, default={}))
         if foreign:
-            names = ", ".join(f"{_inline(n)} ({_share(s, 1)})" for n, s in foreign)
+            names = ", ".join(f"{_inline(n)} ({as_percent(s, 1)})" for n, s in foreign)
             add(
                 "look",
                 f"{name}: letters of another script: {names}.",
@@ -586,7 +586,7 @@ def _findings(report: Report) -> list[tuple[str, str, str]]:
     if kept and largest / kept > LARGEST_GROUP_SHARE:
         add(
             "look",
-            f"{_count(largest, 'pair')} ({_share(largest, kept)}) hang together by "
+            f"{_count(largest, 'pair')} ({as_percent(largest, kept)}) hang together by "
             "shared sentences.",
             "They must stay in one part, which makes the split coarse. Look for a "
             "sentence that is repeated very often, and drop repetitions.",
@@ -602,7 +602,7 @@ def _findings(report: Report) -> list[tuple[str, str, str]]:
     if max(padding.values()) > PADDING_SHARE:
         add(
             "look",
-            f"Batches are {_share(max(padding.values()), 1)} padding on a side.",
+            f"Batches are {as_percent(max(padding.values()), 1)} padding on a side.",
             "Much of the training time goes into nothing: allow more shapes, or drop "
             "the few longest pairs.",
         )
@@ -636,12 +636,16 @@ def _origin(report: Report) -> str:
 def _verdict(report: Report) -> str:
     read, kept = _int(report, "read"), _int(report, "kept")
     cards = [("pairs read", _number(read), "")]
-    cards.append(("usable", _number(kept), _share(kept, read) if read else ""))
+    cards.append(("usable", _number(kept), as_percent(kept, read) if read else ""))
     for key, name in (("train", "to train on"), ("validation", "to validate")):
         if (pairs := _of(report, "parts", key, "pairs")) is not None:
-            cards.append((name, _number(pairs), _share(pairs, kept) if kept else ""))
+            cards.append(
+                (name, _number(pairs), as_percent(pairs, kept) if kept else "")
+            )
     if (pairs := _of(report, "parts", "test", "pairs")) is not None:
-        cards.append(("to test", _number(pairs), _share(pairs, kept) if kept else ""))
+        cards.append(
+            ("to test", _number(pairs), as_percent(pairs, kept) if kept else "")
+        )
     figures = "".join(
         f'<div class="card"><span class="name">{name}</span> '
         f'<span class="big">{number}</span> <span class="quiet">{share}</span></div>'
@@ -671,14 +675,14 @@ def _corpora(report: Report) -> str:
             _number(_of(c, "weight", default=1)),
             _number(_of(c, "read")),
             _number(_of(c, "kept")),
-            _share(_int(c, "kept"), _int(c, "read")),
+            as_percent(_int(c, "kept"), _int(c, "read")),
         )
         for c in _of(report, "corpora", default=[])
     ]
     parts = []
     if rows:
         heads = ["Source", "Target", "#Weight", "#Read", "#Kept", "#Share"]
-        parts.append(_table(heads, rows))
+        parts.append(html_table(heads, rows))
     normalization = _of(report, "normalization", default={})
     if normalization:
         sides = ", ".join(
@@ -710,15 +714,15 @@ def _filters(report: Report) -> str:
                 _inline(setting),
                 _number(_of(rule, "before")),
                 _number(_of(rule, "dropped")),
-                _share(_int(rule, "dropped"), read),
+                as_percent(_int(rule, "dropped"), read),
                 _number(_of(rule, "after")),
-                _bar(_int(rule, "after") / read if read else 0),
+                draw_bar(_int(rule, "after") / read if read else 0),
             )
         )
     heads = ["Rule", "Setting", "#Before", "#Dropped", "#Of all", "#After", "Left"]
     return (
         "<p>The rules in the order in which they were applied; each sees what the ones "
-        f"before it left.</p>{_table(heads, rows)}"
+        f"before it left.</p>{html_table(heads, rows)}"
     )
 
 
@@ -769,8 +773,10 @@ def _split(report: Report) -> str:
     for name, part in parts.items():
         pairs = _int(part, "pairs")
         share = pairs / kept if kept else 0
-        rows.append((_inline(name), _number(pairs), _share(pairs, kept), _bar(share)))
-    text = [_table(["Part", "#Pairs", "#Share", "Of all"], rows)] if rows else []
+        rows.append(
+            (_inline(name), _number(pairs), as_percent(pairs, kept), draw_bar(share))
+        )
+    text = [html_table(["Part", "#Pairs", "#Share", "Of all"], rows)] if rows else []
     groups = _of(report, "groups", default={})
     if groups:
         text.append(
@@ -812,7 +818,7 @@ def _lengths(report: Report) -> str:
     table = ""
     if rows:
         heads = ["Side", "In", "#Median", "#95% up to", "#99% up to", "#Longest"]
-        table = _table(heads, rows)
+        table = html_table(heads, rows)
     return _columns(*charts) + table
 
 
@@ -829,14 +835,14 @@ def _scripts(report: Report) -> str:
             (
                 _inline(script),
                 _number(count),
-                _share(count, total),
-                _bar(count / total if total else 0, "bar"),
+                as_percent(count, total),
+                draw_bar(count / total if total else 0, "bar"),
             )
             for script, count in sorted(counts.items(), key=lambda kv: -kv[1])
         ]
         if rows:
             heads = ["Script", "#Characters", "#Share", "Of all"]
-            tables.append(_table(heads, rows, f"{name}"))
+            tables.append(html_table(heads, rows, f"{name}"))
     if not tables:
         return ""
     return (
@@ -851,7 +857,7 @@ def _tiles(entries: Sequence[tuple[str, int]]) -> str:
     for text, count in entries:
         # A mark that stands on letters gets a place to stand on.
         ground = "\u25cc" if text[:1] and unicodedata.combining(text[0]) else ""
-        name = ", ".join(map(_full_name, text[:4]))
+        name = ", ".join(map(full_name, text[:4]))
         odd = " odd" if _is_presentation_form(text) else ""
         shown = _SPACE if text == " " else ground + _shown(text[:20])
         tiles.append(
@@ -903,14 +909,14 @@ def _tokens(report: Report) -> str:
                 _number(_of(tokens, "characters_per_token")),
                 _number(_of(tokens, "bytes")),
                 f"{_number(_of(tokens, 'unknown'))} "
-                f"({_share(_int(tokens, 'unknown'), _int(tokens, 'tokens'))})",
+                f"({as_percent(_int(tokens, 'unknown'), _int(tokens, 'tokens'))})",
             )
         )
     heads = [
         "Side", "Kind", "#Vocabulary", "#Tokens", "#Characters a token",
         "#Written as bytes", "#Unknown",
     ]  # fmt: skip
-    return _table(heads, rows) if rows else ""
+    return html_table(heads, rows) if rows else ""
 
 
 def _alignment(report: Report) -> str:
@@ -939,7 +945,7 @@ def _alignment(report: Report) -> str:
             "<p>In these stretches the lengths of the two sides fit clearly better "
             "when they are moved against each other. A line was probably lost on one "
             "side where a stretch begins, and one added where it ends.</p>"
-            + _table(heads, rows)
+            + html_table(heads, rows)
         )
     else:
         parts.append(
@@ -980,15 +986,15 @@ def _batches(report: Report) -> str:
     padding = _of(batches, "padding", default={})
     if padding:
         parts.append(
-            f"<p>Padding: {_share(_int(padding, 'src'), 1)} of the source, "
-            f"{_share(_int(padding, 'tgt'), 1)} of the target, in "
+            f"<p>Padding: {as_percent(_int(padding, 'src'), 1)} of the source, "
+            f"{as_percent(_int(padding, 'tgt'), 1)} of the target, in "
             f"{_count(len(shapes), 'shape')}.</p>"
         )
     chart = _padding_chart(_of(batches, "curve", default=[]))
     table = ""
     if shapes:
         heads = ["#Sentences", "#Source tokens", "#Target tokens"]
-        table = _table(heads, [[_number(n) for n in shape] for shape in shapes])
+        table = html_table(heads, [[_number(n) for n in shape] for shape in shapes])
     both = [part for part in (chart, table) if part]
     return "".join(parts) + (_columns(*both) if both else "")
 
@@ -1024,7 +1030,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Report], str]], ...] = (
 )
 
 # No url(), no import, no font from elsewhere: what a system has can show every script.
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --quiet: #5b6574; --page: #f6f7f9;
   --card: #ffffff; --rule: #d9dee5; --bar: #2f6fb7; --second: #b3541e; --mark: #8a2f6b;
   --stop: #a4262c; --look: #8a5a00; --fine: #1f6f43; --link: #1d5fa8; }

@@ -13,6 +13,7 @@ from flaxformer_mt.decoding.frames import Frame, Rows, Source, special
 from flaxformer_mt.decoding.sampling import GREEDY, Sampler
 from flaxformer_mt.decoding.scoring import Pair, score_batch
 from flaxformer_mt.decoding.search import TokenIds, decode
+from flaxformer_mt.decoding.weights import pack
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.masks import make_masks
 from flaxformer_mt.model.transformer import Transformer, init_params, make_model
@@ -221,7 +222,7 @@ def test_a_search_stops_as_soon_as_nothing_can_win(stops_early, steps):
     state = search.start({}, rows)
     taken = 0
     while state.alive.any():
-        state = search.step({}, state, np.int32(taken))
+        state = search.step(pack({}), state, np.int32(taken))
         taken += 1
     assert taken == steps
 

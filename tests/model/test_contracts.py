@@ -94,6 +94,24 @@ def start(model: Transformer, params: dict, batch: Batch, size: int) -> DecodeCa
     return model.apply({"params": params}, *where, method="start_cache")
 
 
+def test_a_source_is_read_alike_in_half_of_its_places():
+    cfg = tiny_config(max_length=32, num_encoder_layers=1, num_decoder_layers=1)
+    model = make_model(cfg, src_vocab_size=V, tgt_vocab_size=V)
+    params = init_params(model, jax.random.key(0))
+    src_ids = np.random.default_rng(0).integers(4, V, (2, 32)).astype(np.int32)
+    short = np.arange(32)[None] < np.array([[16], [9]])
+    long = np.arange(32)[None] < np.array([[16], [17]])  # one that needs the rest
+    caches = [
+        model.apply({"params": params}, src_ids, mask, LENGTH, method="start_cache")
+        for mask in (short, long)
+    ]
+    kvs = [np.stack(jax.tree.leaves(cache.memory_kv)) for cache in caches]
+    real = (slice(None), 0, slice(None), slice(16))  # of the row that is in both
+    np.testing.assert_allclose(kvs[0][real], kvs[1][real], atol=1e-5)
+    assert not kvs[0][:, :, :, 16:].any(), "places that no source has were read"
+    assert kvs[1][:, 1, :, 16].any()
+
+
 @partial(jax.jit, static_argnums=0)
 def step(
     model: Transformer,
