@@ -476,12 +476,17 @@ MEASURES: dict[str, Callable[[str, int], dict[str, Any]]] = {
 }
 
 
-def write_result(name: str, measured: dict[str, Any], command: list[str]) -> None:
+def write_result(
+    name: str,
+    measured: dict[str, Any],
+    command: list[str],
+    module: str = "benchmark_decode",
+) -> None:
     """Puts one measure among those that were made before."""
     results = json.loads(RESULT.read_text("utf-8")) if RESULT.is_file() else {}
     results[name] = {
         **facts(),
-        "command": "python -m experiments.benchmark_decode " + " ".join(command),
+        "command": f"python -m experiments.{module} " + " ".join(command),
         "threads": THREADS,
         **measured,
     }

@@ -268,6 +268,9 @@ def draw(
     places = None
     if 0 < opts.top_k < logits.shape[-1]:
         logits, places = selection.top_k(logits, opts.top_k)
+        # In the vocabulary's order: in that of their values, two tokens that are all
+        # but equal would change places with how a batch rounds, and so would the draw.
+        places, logits = jax.lax.sort((places, logits), num_keys=1)
     logits = filters.keep_top_p(logits, opts.top_p)
     logits = filters.keep_min_p(logits, opts.min_p)
     # One key a row and position: a row's draw does not depend on its neighbours.

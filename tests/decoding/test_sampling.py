@@ -205,6 +205,20 @@ def test_log_probabilities_are_the_models_own_whatever_the_filters(opts):
 # Chance.
 
 
+def test_tokens_that_are_all_but_equal_are_drawn_alike_whichever_is_ahead():
+    """A batch of another size rounds differently, in the last digit."""
+    opts = SampleOptions(temperature=1.0, top_k=3)
+    logits = np.full(V, -1.0)
+    logits[[4, 6, 8]] = 2.0, 2.0, 1.0
+    drawn = []
+    for ahead in (4, 6):
+        given = logits + 1e-6 * (np.arange(V) == ahead)
+        model = Counter(given=tuple(given.tolist()))
+        drawn.append([o.token_ids for o in outputs(model, [0] * 64, opts, limit=4)])
+    assert drawn[0] == drawn[1]
+    assert {token for row in drawn[0] for token in row} == {4, 6, 8}
+
+
 def test_the_same_seed_draws_the_same_and_another_seed_another():
     opts, flat = SampleOptions(), Counter(flat=True)
     drawn = tokens(flat, [0] * 4, opts, seed=3)
