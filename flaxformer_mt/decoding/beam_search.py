@@ -30,7 +30,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flaxformer_mt.decoding import filters, selection
 from flaxformer_mt.decoding.frames import Rows
-from flaxformer_mt.decoding.sampling import allow_prefix, given_at, shape_by_history
+from flaxformer_mt.decoding.sampling import (
+    allow_prefix,
+    given_at,
+    shape_by_history,
+    used_tokens,
+)
 from flaxformer_mt.decoding.search import HashedOnce, Output, TokenIds
 from flaxformer_mt.decoding.step import apply_step
 from flaxformer_mt.decoding.weights import Packed
@@ -280,8 +285,9 @@ def _filtered(
     size = search.opts.beam_size
     logits = filters.forbid(raw, jnp.asarray(search.ids.forbidden(raw.shape[-1])))
     tokens = state.going.tokens.reshape(len(raw), -1)
+    used = used_tokens(tokens, position, raw.shape[-1], opts=search.opts)
     logits = shape_by_history(
-        logits, tokens, position, opts=search.opts, eos=search.ids.eos
+        logits, tokens, position, used, opts=search.opts, eos=search.ids.eos
     )
     if state.prefix is None or state.opening is None:
         return logits

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from flaxformer_mt.decoding import filters, selection
 from flaxformer_mt.decoding.frames import Rows
 from flaxformer_mt.decoding.search import HashedOnce, Output, TokenIds
-from flaxformer_mt.decoding.step import apply_step, run_step
+from flaxformer_mt.decoding.step import apply_step, in_one_kernel, run_step
 from flaxformer_mt.decoding.weights import Packed
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.masks import causal_row
@@ -146,6 +146,25 @@ def sample_step(
     one_kernel: bool,
 ) -> SampleState:
     """The state after one more token a row; rows that have ended stay as they are."""
+    opts, vocab_size = sampler.opts, sampler.model.cfg.tgt_vocab_size
+    used = used_tokens(state.tokens, position, vocab_size, opts=opts)
+    # Drawing, too, is many small operations; some of them have to be kernels.
+    whole = one_kernel and not (opts.top_k or opts.no_repeat_ngram)
+    add = partial(_add_token, sampler=sampler, one_kernel=one_kernel and not whole)
+    add = in_one_kernel(add) if whole else add
+    return add(params, state, position, used)
+
+
+def _add_token(
+    params: Packed,
+    state: SampleState,
+    position: Int[Array, ""],
+    used: Bool[Array, "B V"] | None,
+    *,
+    sampler: Sampler,
+    one_kernel: bool,
+) -> SampleState:
+    """The state after one more token a row, where `used` is what a row holds."""
     opts, ids = sampler.opts, sampler.ids
     last = token_before(state.tokens, position, bos=ids.bos)
     raw, cache = apply_step(
@@ -156,7 +175,9 @@ def sample_step(
     )
     raw = raw[:, 0].astype(jnp.float32)  # [B, V]
     logits = filters.forbid(raw, jnp.asarray(ids.forbidden(raw.shape[-1])))
-    logits = shape_by_history(logits, state.tokens, position, opts=opts, eos=ids.eos)
+    logits = shape_by_history(
+        logits, state.tokens, position, used, opts=opts, eos=ids.eos
+    )
     logits = allow_prefix(logits, state.prefix, state.opening, position)
     best, drawn = selection.likeliest(logits)
     if opts.temperature != 0.0:
@@ -227,22 +248,33 @@ def given_at(
     return given, (prefix > 0).sum(axis=-1, keepdims=True, dtype=jnp.int32)
 
 
+def used_tokens(
+    tokens: Int[Array, "B L"], position: Int[Array, ""], vocab_size: int, *, opts: Any
+) -> Bool[Array, "B V"] | None:
+    """The tokens that the repetition penalty is for; None without one.
+
+    opts: SampleOptions, or others that have the same fields.
+    """
+    if opts.repetition_penalty == 1.0:
+        return None
+    window = opts.repetition_window
+    return filters.used_in_window(tokens, position, window, vocab_size)
+
+
 def shape_by_history(
     logits: Float[Array, "B V"],
     tokens: Int[Array, "B L"],
     position: Int[Array, ""],
+    used: Bool[Array, "B V"] | None,
     *,
     opts: Any,
     eos: int,
 ) -> Float[Array, "B V"]:
     """The filters that look at what a row holds already, those that are asked for.
 
-    opts: SampleOptions, or others that have the same fields.
+    used, opts: as in used_tokens.
     """
-    if opts.repetition_penalty != 1.0:
-        used = filters.used_in_window(
-            tokens, position, opts.repetition_window, logits.shape[-1]
-        )
+    if used is not None:
         logits = filters.penalize_repetition(logits, used, opts.repetition_penalty)
     if opts.no_repeat_ngram:
         logits = filters.forbid_repeated_ngrams(

@@ -1,4 +1,7 @@
-"""One token of the model: what every search's program is built around."""
+"""One token of the model: what every search's program is built around.
+
+Axes: B rows, N hypotheses of each, V target vocabulary.
+"""
 
 import functools
 from collections.abc import Callable
@@ -36,10 +39,18 @@ def apply_step(
         return model.apply(tree, *arguments, **more, method="decode_step")
 
     arguments = (params, token_ids, position, cache, mask)
-    if not one_kernel:
-        return step(*arguments)
-    with set_xla_metadata(**ONE_KERNEL):
-        return jax.jit(step)(*arguments)
+    return in_one_kernel(step)(*arguments) if one_kernel else step(*arguments)
+
+
+def in_one_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, to be one kernel of the program that calls it. It may hold no
+    scatter, sort or top_k."""
+
+    def call(*arguments: Any) -> Any:
+        with set_xla_metadata(**ONE_KERNEL):
+            return jax.jit(function)(*arguments)
+
+    return call
 
 
 def run_step(

@@ -60,7 +60,7 @@ def found(sources, opts, frames, *, frame=None, limit=LIMIT):
     else:
         search = Sampler(model(), opts, IDS, True)
     return decode(
-        *(params(-0.5 if opts == GREEDY else -1.0), sources),
+        *(params(-0.5 if opts == GREEDY else -1.5), sources),
         search=search,
         frame=frame or frames[0],
         frames=frames,
