@@ -5,6 +5,8 @@ waiting after each token would cost a third of the speed. Rows that have ended l
 when few are left they move to a smaller frame, and the others are done.
 """
 
+import collections
+import contextlib
 import dataclasses
 import functools
 import threading
@@ -21,6 +23,10 @@ from flaxformer_mt.model.transformer import Transformer
 
 TOKENS_BETWEEN_CHECKS = 8
 WORTH_MOVING = 0.75  # of a step's cost, or less
+# A program takes seconds to compile, as long as hundreds of slow tokens: one that rows
+# had better move to is compiled only when it was missed so many times. Otherwise the
+# first line of a file would wait for programs that a short file never needs.
+WORTH_COMPILING = 32
 
 
 class TokenIds(NamedTuple):
@@ -72,7 +78,7 @@ class Search(Protocol):
 
 
 _compiled: set[Any] = set()
-_compiling = threading.Lock()
+_compiling: dict[Any, threading.Lock] = {}
 
 
 def compile_once(program: Any, call: Callable[[], Any]) -> Any:
@@ -80,10 +86,21 @@ def compile_once(program: Any, call: Callable[[], Any]) -> Any:
     compiles it and the others wait."""
     if program in _compiled:
         return call()
-    with _compiling:
+    with _compiling.setdefault(program, threading.Lock()):
         result = call()
         _compiled.add(program)
     return result
+
+
+_missed: collections.Counter = collections.Counter()
+
+
+def is_worth_its_program(program: Any) -> bool:
+    """Whether to go on with a program that one could do without."""
+    if program in _compiled:
+        return True
+    _missed[program] += 1
+    return _missed[program] > WORTH_COMPILING
 
 
 class HashedOnce:
@@ -138,6 +155,11 @@ def decode(
         params if isinstance(params, Weights) else weights_of(params, search.model)
     )
     rows = make_rows(sources, frame, **vocabulary)
+    if ("step", search, frame, has) not in _compiled:
+        # Beside the program that reads the sources, which takes as long.
+        like = _shapes(search, weights.whole, frame, tuple(vocabulary.items()))
+        arguments = weights.decoder, search, frame, has, like
+        threading.Thread(target=_compile_step, args=arguments).start()
     state = compile_once(
         ("start", search, frame, has), lambda: search.start(weights.whole, rows)
     )
@@ -157,7 +179,7 @@ def decode(
                 results[owner] = search.outputs(host, row)
         if rest:
             places = _places(batch, sources, rest)
-            target = cheapest(frames, count=len(rest), places=places)
+            target = _next_frame(batch, search, frames, has, len(rest), places)
             like = _shapes(search, weights.whole, target, tuple(vocabulary.items()))
             state = jax.device_get(batch.state)
             for i in range(0, len(rest), target.rows):
@@ -190,11 +212,49 @@ def _run(
             places = _places(now, sources, alive)
             other = cheapest(frames, count=len(alive), places=places)
             cost = -(-len(alive) // other.rows) * other.cost
-            if cost <= WORTH_MOVING * frame.cost:
+            if cost <= WORTH_MOVING * frame.cost and is_worth_its_program(
+                ("step", search, other, has)
+            ):
                 return now
         step = functools.partial(search.step, params, state, np.int32(position))
         state = compile_once(program, step)
     return batch.replace(state=state, position=limit)
+
+
+def _compile_step(
+    params: Packed, search: Search, frame: Frame, has: frozenset[str], like: Any
+) -> None:
+    """Compiles the step of a frame by taking one, with a state of zeros.
+
+    like: the shapes of a state.
+    """
+
+    def step() -> None:
+        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+        search.step(params, jax.device_put(zeros), np.int32(0))
+
+    program = ("step", search, frame, has)
+    if not _compiling.setdefault(program, threading.Lock()).locked():
+        with contextlib.suppress(Exception):  # whoever needs it comes to the same
+            compile_once(program, step)
+
+
+def _next_frame(
+    batch: Batch,
+    search: Search,
+    frames: Sequence[Frame],
+    has: frozenset[str],
+    count: int,
+    places: int,
+) -> Frame:
+    """Where so many rows of a batch go on that need so many places."""
+    best = cheapest(frames, count=count, places=places)
+    fit = [frame for frame in frames if frame.length >= places]
+    known = [frame for frame in fit if ("step", search, frame, has) in _compiled]
+    if batch.frame.rows == 1 or is_worth_its_program(("step", search, best, has)):
+        return best
+    # One that is there, or else the one that most batches can use.
+    return cheapest(known or [max(fit)], count=count, places=places)
 
 
 def _places(batch: Batch, sources: Sequence[Source], rows: Sequence[int]) -> int:

@@ -45,7 +45,12 @@ from flaxformer_mt.training.run_folder import RunFolder
 
 # Bytes can spell what no text should bring to a terminal, line ends among it.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-WINDOWS = (64, 512, 4096)  # lines that are sorted by length together; the last stays
+WINDOWS = (
+    16,
+    64,
+    512,
+    4096,
+)  # lines that are sorted by length together; the last stays
 BATCH_TOKENS = {"cpu": 2048, "gpu": 16384}  # places of a batch, for each worker
 MOST_WORKERS = 16
 WORD_TOKENS = 32  # most that a next word may have
@@ -227,6 +232,7 @@ class Translator:
         with_prefix = _pair_up(lines, prefixes, prefix)
         numbers = itertools.count(first_line)
         waiting: collections.deque[list[_Text]] = collections.deque()
+        is_first = True
         with ThreadPoolExecutor(run.num_workers) as workers:
             try:
                 for window, is_all in _windows(with_prefix):
@@ -241,7 +247,10 @@ class Translator:
                             break
                     run.submit(workers, texts, seed, now=is_all)
                     waiting.append(texts)
-                    keep_back = 0 if is_all or refusal else 1
+                    # Another window is decoded meanwhile; but the first is not to wait
+                    # for the other's programs.
+                    keep_back = 0 if is_all or refusal or is_first else 1
+                    is_first = False
                     while len(waiting) > keep_back:
                         yield from map(self._translation, waiting.popleft())
                     if refusal:

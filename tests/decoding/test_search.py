@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from flaxformer_mt.decoding import search
 from flaxformer_mt.decoding.beam_search import BeamOptions, BeamSearch
-from flaxformer_mt.decoding.frames import Frame, Source, special
+from flaxformer_mt.decoding.frames import Frame, Source, move, special
 from flaxformer_mt.decoding.sampling import GREEDY, SampleOptions, Sampler, piece_keys
 from flaxformer_mt.decoding.search import decode
 from flaxformer_mt.decoding.translator import Translator
@@ -28,6 +29,12 @@ ONE = (Frame(16, 32),)
 SMALL = (Frame(16, 8), Frame(4, 16), Frame(2, 32))
 BEAM = BeamOptions(beam_size=3, n_best=2)
 WAYS = [GREEDY, SampleOptions(no_repeat_ngram=3), SampleOptions(top_k=3), BEAM]
+
+
+@pytest.fixture(autouse=True)
+def no_program_is_too_dear(monkeypatch):
+    """Rows move as soon as they had better, as after some minutes of a large file."""
+    monkeypatch.setattr(search, "WORTH_COMPILING", -1)
 
 
 @functools.cache
@@ -157,6 +164,7 @@ def test_rows_that_have_ended_cost_no_more_steps(monkeypatch):
         return step(self, params, state, position)
 
     monkeypatch.setattr(Sampler, "step", counted)
+    monkeypatch.setattr(search, "_compile_step", lambda *_: None)  # takes one itself
     decode(
         *({}, [Source([5])] * 8 + [Source([0])]),
         search=Sampler(Counter(), GREEDY, IDS),
@@ -171,6 +179,31 @@ def test_rows_that_have_ended_cost_no_more_steps(monkeypatch):
         **{"frame": frames[0], "frames": frames, "limit": 32},
     )
     assert [rows for _, rows in steps] == [16] * 8 + [1] * 24
+
+
+def test_a_program_that_rows_can_do_without_is_compiled_when_often_missed(monkeypatch):
+    monkeypatch.setattr(search, "WORTH_COMPILING", 3)
+    frames = (Frame(16, 32), Frame(1, 32))
+    # A model of its own, for which nothing is compiled.
+    sampler = Sampler(EndlessForSome(from_place=98), GREEDY, IDS, True)
+    num_moves, outputs = [], []
+
+    def counted(state, rows, like):
+        num_moves[-1] += 1
+        return move(state, rows, like)
+
+    monkeypatch.setattr(search, "move", counted)
+    for _ in range(3):
+        num_moves.append(0)
+        outputs.append(
+            decode(
+                *({}, [Source([5])] * 8 + [Source([0])]),
+                search=sampler,
+                **{"frame": frames[0], "frames": frames, "limit": 32},
+            )
+        )
+    assert num_moves == [0, 1, 1]  # it is missed three times a batch
+    assert_same(outputs[1] + outputs[2], outputs[0] * 2)
 
 
 LETTERS = Vocabulary.with_specials("ab c", Specials())
