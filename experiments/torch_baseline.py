@@ -96,6 +96,7 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(cfg.d_model, cfg.d_model)
         self.value = nn.Linear(cfg.d_model, cfg.d_model)
         self.out = nn.Linear(cfg.d_model, cfg.d_model)
+        self.dropout_rate = cfg.attention_dropout_rate
 
     def split_heads(self, x: Tensor) -> Tensor:
         """[B, L, D] -> [B, H, L, K]."""
@@ -105,11 +106,13 @@ class MultiHeadAttention(nn.Module):
         """What `x` ([B, L, D]) offers to be attended to."""
         return KV(self.split_heads(self.key(x)), self.split_heads(self.value(x)))
 
-    def attend(self, x: Tensor, kv: KV, mask: Tensor) -> Tensor:
+    def attend(self, x: Tensor, kv: KV, mask: Tensor | None) -> Tensor:
         """What each position of `x` ([B, L, D]) reads from `kv` under the mask."""
         q = self.split_heads(self.query(x))
-        # No dropout on the attention weights: our model has none there.
-        read = F.scaled_dot_product_attention(q, kv.k, kv.v, attn_mask=mask)
+        rate = self.dropout_rate if self.training else 0.0
+        read = F.scaled_dot_product_attention(
+            q, kv.k, kv.v, attn_mask=mask, dropout_p=rate
+        )
         return self.out(read.transpose(1, 2).flatten(2))
 
 
@@ -120,9 +123,10 @@ class FeedForward(nn.Module):
         super().__init__()
         self.wide = nn.Linear(cfg.d_model, cfg.d_ff)
         self.narrow = nn.Linear(cfg.d_ff, cfg.d_model)
+        self.dropout = nn.Dropout(cfg.feed_forward_dropout_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.narrow(F.relu(self.wide(x)))
+        return self.narrow(self.dropout(F.relu(self.wide(x))))
 
 
 def layer_norm(cfg: ModelConfig) -> nn.LayerNorm:
@@ -184,6 +188,30 @@ class DecoderLayer(nn.Module):
         def read_target(y: Tensor) -> Tensor:
             return self.self_attn.attend(y, self.self_attn.project_kv(y), mask)
 
+        return self.go_on(y, read_target, memory_kv, memory_mask)
+
+    def step(
+        self, y: Tensor, cache: KV, position: int, memory_kv: KV, memory_mask: Tensor
+    ) -> Tensor:
+        """One position, [B, 1, D], whose key and value are put into the cache."""
+
+        def read_cache(y: Tensor) -> Tensor:
+            for old, new in zip(cache, self.self_attn.project_kv(y), strict=True):
+                old[:, :, position : position + 1] = new
+            seen = KV(*(x[:, :, : position + 1] for x in cache))
+            return self.self_attn.attend(y, seen, None)
+
+        return self.go_on(y, read_cache, memory_kv, memory_mask)
+
+    def go_on(
+        self,
+        y: Tensor,
+        read_target: Callable[[Tensor], Tensor],
+        memory_kv: KV,
+        memory_mask: Tensor,
+    ) -> Tensor:
+        """The layer, whatever the self-attention reads."""
+
         def read_memory(y: Tensor) -> Tensor:
             return self.cross_attn.attend(y, memory_kv, memory_mask)
 
@@ -223,36 +251,54 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A stack of decoder layers and the output layer."""
+    """A stack of decoder layers, and the output layer where it is not tied."""
 
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         layers = [DecoderLayer(cfg) for _ in range(cfg.num_decoder_layers)]
         self.layers = nn.ModuleList(layers)
         self.norm = last_norm(cfg)
-        self.logits = nn.Linear(cfg.d_model, cfg.tgt_vocab_size)
+        if cfg.tied_embeddings == "none":
+            self.logits = nn.Linear(cfg.d_model, cfg.tgt_vocab_size)
+        else:
+            self.logits_bias = nn.Parameter(torch.zeros(cfg.tgt_vocab_size))
 
     def forward(self, y: Tensor, memory: Tensor, masks: Masks) -> Tensor:
-        """Teacher forcing: [B, T, V], the logits of every position at once."""
+        """Teacher forcing: [B, T, D], what the output layer reads."""
         for layer in self.layers:
             memory_kv = layer.cross_attn.project_kv(memory)
             y = layer(y, masks.decoder, memory_kv, masks.cross)
-        return self.logits(self.norm(y))
+        return self.norm(y)
 
 
 class TorchTransformer(nn.Module):
-    """Embeddings with sinusoidal positions, an encoder and a decoder."""
+    """Embeddings with sinusoidal positions, an encoder and a decoder.
+
+    An embedding that is also the output layer is multiplied by sqrt(D) where it is read
+    (Vaswani et al. 2017, section 3.4).
+    """
 
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
-        self.src_embed = nn.Embedding(cfg.src_vocab_size, cfg.d_model)
-        self.tgt_embed = nn.Embedding(cfg.tgt_vocab_size, cfg.d_model)
+        self.tied, self.scale = cfg.tied_embeddings, math.sqrt(cfg.d_model)
+        if self.tied == "all":
+            self.embed = nn.Embedding(cfg.tgt_vocab_size, cfg.d_model)
+        else:
+            self.src_embed = nn.Embedding(cfg.src_vocab_size, cfg.d_model)
+            self.tgt_embed = nn.Embedding(cfg.tgt_vocab_size, cfg.d_model)
         self.encoder, self.decoder = Encoder(cfg), Decoder(cfg)
         self.dropout = nn.Dropout(cfg.dropout_rate)
         positions = sinusoids(cfg.max_length, cfg.d_model)  # [L, D]
         # Not learned, and no part of the state dict: flax has no array to match it.
         self.register_buffer("positions", positions, persistent=False)
         self.apply(start_as_flax_does)
+        if self.tied != "none":
+            nn.init.normal_(self.tgt_table.weight, std=1 / self.scale)
+
+    @property
+    def tgt_table(self) -> nn.Embedding:
+        """The target's embedding, which is the output layer too where that is tied."""
+        return self.embed if self.tied == "all" else self.tgt_embed
 
     def forward(
         self, src_ids: Tensor, tgt_in_ids: Tensor, src_mask: Tensor, tgt_mask: Tensor
@@ -268,15 +314,66 @@ class TorchTransformer(nn.Module):
         """
         masks = make_masks(src_mask, tgt_mask)
         memory = self.encode(src_ids, masks.encoder)
-        return self.decoder(self.embed(self.tgt_embed, tgt_in_ids), memory, masks)
+        y = self.decoder(self.embed_tgt(tgt_in_ids), memory, masks)
+        return self.read_out(y)
 
     def encode(self, src_ids: Tensor, mask: Tensor) -> Tensor:
         """The memory, [B, S, D]: what the encoder makes of a source."""
-        return self.encoder(self.embed(self.src_embed, src_ids), mask)
+        table = self.embed if self.tied == "all" else self.src_embed
+        x = table(src_ids) * (self.scale if self.tied == "all" else 1.0)
+        return self.encoder(self.dropout(x + self.positions[: src_ids.shape[1]]), mask)
 
-    def embed(self, table: nn.Embedding, ids: Tensor) -> Tensor:
-        """[B, L] ids as [B, L, D] vectors that know their positions."""
-        return self.dropout(table(ids) + self.positions[: ids.shape[1]])
+    def embed_tgt(self, ids: Tensor, position: int = 0) -> Tensor:
+        """[B, L] ids, the first at `position`, as [B, L, D]."""
+        y = self.tgt_table(ids) * (1.0 if self.tied == "none" else self.scale)
+        return self.dropout(y + self.positions[position : position + ids.shape[1]])
+
+    def read_out(self, y: Tensor) -> Tensor:
+        """The logits, [..., V], of what the decoder made."""
+        if self.tied == "none":
+            return self.decoder.logits(y)
+        return F.linear(y, self.tgt_table.weight, self.decoder.logits_bias)
+
+    @torch.inference_mode()
+    def translate(
+        self,
+        src_ids: Tensor,
+        src_mask: Tensor,
+        specials: "Specials",
+        *,
+        length: int,
+        min_length: int = 0,
+    ) -> Tensor:
+        """[B, length] greedy translations with a cache; PAD after EOS.
+
+        Args:
+          src_ids, src_mask: [B, S].
+          length: most tokens that one may get. min_length: before EOS may come.
+        """
+        masks = make_masks(src_mask, src_mask[:, :1])
+        memory = self.encode(src_ids, masks.encoder)
+        layers, rows = self.decoder.layers, len(src_ids)
+        memory_kv = [layer.cross_attn.project_kv(memory) for layer in layers]
+        shape = (rows, memory_kv[0].k.shape[1], length, memory_kv[0].k.shape[3])
+        caches = [KV(memory.new_zeros(shape), memory.new_zeros(shape)) for _ in layers]
+        tokens = torch.full((rows, length), specials.pad, device=src_ids.device)
+        last = torch.full((rows, 1), specials.bos, device=src_ids.device)
+        alive = torch.ones(rows, dtype=torch.bool, device=src_ids.device)
+        never = [specials.pad, specials.bos, specials.unk]
+        for position in range(length):
+            y = self.embed_tgt(last, position)
+            for layer, cache, kv in zip(layers, caches, memory_kv, strict=True):
+                y = layer.step(y, cache, position, kv, masks.cross)
+            logits = self.read_out(self.decoder.norm(y))[:, 0]
+            early = [specials.eos] if position < min_length else []
+            logits[:, never + early] = -torch.inf
+            chosen = logits.argmax(dim=-1).where(alive, specials.pad)
+            tokens[:, position] = chosen
+            alive &= chosen != specials.eos
+            last = chosen[:, None]
+            if not alive.any():
+                break
+        return tokens
 
 
 def start_as_flax_does(module: nn.Module) -> None:
@@ -332,6 +429,7 @@ FLAX_LEAF = {
     (nn.LayerNorm, "bias"): "bias",
     (nn.Linear, "weight"): "kernel",
     (nn.Linear, "bias"): "bias",
+    (Decoder, "logits_bias"): "logits_bias",
 }
 
 

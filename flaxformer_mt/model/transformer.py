@@ -433,7 +433,7 @@ class Transformer(nn.Module):
         return jnp.dot(jnp.concatenate([y, ones], axis=-1), output), cache
 
 
-def output_layer(params: dict, cfg: ModelConfig) -> tuple[jax.Array, jax.Array]:
+def output_layer(params: dict, cfg: ModelConfig) -> tuple[Any, Any]:
     """(kernel [D, V], bias [V]) of the output layer, tied or its own."""
     if cfg.tied_embeddings == "none":
         layer = params["decoder"]["logits"]

@@ -47,13 +47,20 @@ quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level":
 def model(request: pytest.FixtureRequest) -> Transformer:
     """Smaller than the tiny model of the other tests, since it compiles with a
     gradient; one stack of two layers, for their numbers."""
-    cfg = tiny_config(norm=request.param, num_decoder_layers=1)
+    cfg = tiny_config(
+        norm=request.param, num_decoder_layers=1, feed_forward_dropout_rate=0.2
+    )
     return make_model(cfg, src_vocab_size=V, tgt_vocab_size=V + 1)
 
 
 @pytest.fixture(scope="module")
 def weights(model: Transformer) -> dict:
-    """The flax parameter tree that both models get.
+    """The flax parameter tree that both models get."""
+    return noise_for(model)
+
+
+def noise_for(model: Transformer) -> dict:
+    """A flax parameter tree.
 
     Noise on every array: fresh biases and scales are 0 and 1, and a 0 in the wrong
     place goes unseen.
@@ -173,7 +180,24 @@ def test_dropout_acts_at_the_same_places(model, weights, twin, monkeypatch):
 
 def test_dropout_has_the_rate_of_the_config(model, twin):
     rates = {m.p for m in twin.modules() if isinstance(m, torch.nn.Dropout)}
-    assert rates == {model.cfg.dropout_rate} == {0.1}
+    c = model.cfg
+    assert rates == {c.dropout_rate, c.feed_forward_dropout_rate} == {0.1, 0.2}
+
+
+def test_attention_weights_are_dropped_in_training_alone(model, monkeypatch):
+    cfg = dataclasses.replace(model.cfg, attention_dropout_rate=0.3)
+    twin, rates = torch_baseline.TorchTransformer(cfg), []
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def seen(*arrays, dropout_p, **more):
+        rates.append(dropout_p)
+        return attention(*arrays, dropout_p=dropout_p, **more)
+
+    monkeypatch.setattr(torch_baseline.F, "scaled_dot_product_attention", seen)
+    theirs(twin.train(), ragged_batch())
+    theirs(twin.eval(), ragged_batch())
+    num = len(rates) // 2
+    assert rates == [0.3] * num + [0.0] * num and num == 4
 
 
 def test_an_empty_row_stays_finite_and_reaches_no_gradient(twin):
@@ -190,9 +214,9 @@ def test_no_query_is_left_without_keys(twin, monkeypatch):
     masks = []
     attention = torch.nn.functional.scaled_dot_product_attention
 
-    def watched(q, k, v, *, attn_mask):
+    def watched(q, k, v, *, attn_mask, dropout_p):
         masks.append(attn_mask)
-        return attention(q, k, v, attn_mask=attn_mask)
+        return attention(q, k, v, attn_mask=attn_mask, dropout_p=dropout_p)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
     theirs(twin, ragged_batch())
@@ -362,6 +386,55 @@ def test_fresh_parameters_have_the_distributions_of_ours(model):
     np.testing.assert_allclose(fresh["src_embed"]["embedding"].std(), 1, rtol=0.1)
 
 
+@pytest.mark.parametrize("tied", ["target", "all"])
+def test_shared_embeddings_are_the_same_function(tied):
+    cfg = tiny_config(num_decoder_layers=1, num_encoder_layers=1, tied_embeddings=tied)
+    model = make_model(cfg, src_vocab_size=V, tgt_vocab_size=V)
+    weights = noise_for(model)
+    twin = twin_of(model, weights)
+    loss, logits, gradients = ours(model, weights, ragged_batch())
+    their_loss, their_logits, their_gradients = theirs(twin, ragged_batch())
+    np.testing.assert_allclose(their_logits[REAL], logits[REAL], rtol=0, atol=1e-4)
+    assert their_loss == pytest.approx(float(loss), abs=1e-4)
+    assert_trees_close(their_gradients, gradients, atol=1e-4)
+    assert_trees_close(torch_baseline.to_flax(twin), weights, atol=0)
+    fresh = torch_baseline.to_flax(torch_baseline.TorchTransformer(model.cfg))
+    table = fresh["embed" if tied == "all" else "tgt_embed"]["embedding"]
+    assert table.std() == pytest.approx(cfg.d_model**-0.5, rel=0.15)
+
+
+# ---- decoding with a cache -----------------------------------------------------------
+
+
+def test_the_twin_with_its_cache_gives_the_greedy_translations_of_ours(
+    model, weights, twin
+):
+    limit = model.cfg.max_length - 1
+    expected = greedy(model, weights, limit, penalty=1.0)
+    src_ids, src_mask = (torch.tensor(x) for x in ragged_batch(len(PAIRS))[:2])
+    specials = torch_baseline.Specials(pad=PAD, bos=BOS, eos=EOS, unk=UNK)
+    found = twin.translate(src_ids, src_mask, specials, length=limit).tolist()
+    assert [[i for i in row if i != PAD] for row in found] == expected
+    longer = twin.translate(
+        *(src_ids, src_mask, specials), length=limit, min_length=limit
+    )
+    assert not (longer == EOS).any() and not (longer == PAD).any()
+
+
+def greedy(model, weights, limit: int, penalty: float) -> list[list[int]]:
+    """Our greedy translations of the pairs' sources."""
+    frame = Frame(rows=len(PAIRS), length=model.cfg.max_length)
+    opts = SampleOptions(temperature=0.0, repetition_penalty=penalty)
+    outputs = decode(
+        *(weights, [Source([*src_ids, EOS]) for src_ids, _ in PAIRS]),
+        search=Sampler(model, opts, TokenIds(bos=BOS, eos=EOS, pad=PAD, unk=UNK)),
+        frame=frame,
+        frames=[frame],
+        limit=limit,
+    )
+    return [output.token_ids for (output,) in outputs]
+
+
 # ---- the tutorial's way of working ---------------------------------------------------
 
 
@@ -391,24 +464,16 @@ def test_the_tutorials_way_gives_the_greedy_translations_of_ours(
 ):
     """Ours with a cache, theirs with the whole prefix again for every token."""
     limit = model.cfg.max_length - 1
-    frame = Frame(rows=len(PAIRS), length=model.cfg.max_length)
-    opts = SampleOptions(temperature=0.0, repetition_penalty=penalty)
-    ours = decode(
-        *(weights, [Source([*src_ids, EOS]) for src_ids, _ in PAIRS]),
-        search=Sampler(model, opts, TokenIds(bos=BOS, eos=EOS, pad=PAD, unk=UNK)),
-        frame=frame,
-        frames=[frame],
-        limit=limit,
-    )
+    ours = greedy(model, weights, limit, penalty)
     specials = torch_baseline.Specials(pad=PAD, bos=BOS, eos=EOS, unk=UNK)
-    for (output,), (src_ids, _) in zip(ours, PAIRS, strict=True):
+    for expected, (src_ids, _) in zip(ours, PAIRS, strict=True):
         theirs = torch_baseline.sample_without_cache(
             *(tutorial, [*src_ids, EOS], specials),
             length=limit,
             temperature=0.0,
             repetition_penalty=penalty,
         )
-        assert theirs == output.token_ids
+        assert theirs == expected
 
 
 class Constant:
