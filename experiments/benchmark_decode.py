@@ -27,12 +27,9 @@ Results go to experiments/results/decode.json, those of other measures stay.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -43,8 +40,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark_multi30k import ROOT, facts
+from experiments.benchmark_multi30k import ROOT
 from experiments.decode_peers import BOS, EOS, PAD, UNK
+from experiments.turns import (
+    THREADS,
+    Peer,
+    in_turns,
+    matrix_product_speed,
+    milliseconds,
+    ratio,
+    share_cores,
+    timed,
+    write_result,
+)
 from flaxformer_mt.config import ModelConfig
 from flaxformer_mt.decoding.beam_search import BeamOptions, BeamSearch
 from flaxformer_mt.decoding.frames import Frame, Source, ladder, plan
@@ -58,9 +66,7 @@ from flaxformer_mt.presets import preset
 from flaxformer_mt.training.named_arrays import flatten
 
 RESULT = ROOT / "experiments" / "results" / "decode.json"
-THREADS = 2
 CALLS = 8  # of a turn that translates one sentence at a time
-PAUSE = 0.3  # seconds before a turn: the other side's threads stay awake for a while
 IDS = TokenIds(bos=BOS, eos=EOS, pad=PAD, unk=UNK)
 TUTORIALS = SampleOptions(temperature=1.0, top_k=0, repetition_penalty=1.2)
 Rows = list[list[int]]
@@ -165,37 +171,11 @@ def random_sources(lengths: list[int], vocab_size: int) -> Rows:
 # ---- their side ----------------------------------------------------------------------
 
 
-class Peer:
-    """A peer's process; see experiments.decode_peers."""
-
-    def __init__(self, python: str, name: str) -> None:
-        command = [python, "-m", "experiments.decode_peers", name]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
-
-    def ask(self, do: str, **arguments: Any) -> tuple[Any, float]:
-        """(what it answers, the seconds that it needed)."""
-        self.process.stdin.write(json.dumps({"do": do, "with": arguments}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(
-                "A peer's process has ended; what it said stands above. Give "
-                "--torch-python a Python with torch==2.13.0 and ctranslate2==4.8.5."
-            )
-        answer = json.loads(line)
-        return answer["result"], answer["seconds"]
-
-    def seconds(self, do: str, **arguments: Any) -> float:
-        """The seconds that it needed."""
-        return self.ask(do, **arguments)[1]
-
-
 @contextmanager
 def open_peer(python: str, name: str, ours: Ours) -> Iterator[tuple[Peer, dict]]:
     """A peer with our parameters, and the versions that it has."""
     cfg = ours.model.cfg
-    peer = Peer(python, name)
+    peer = Peer(python, "decode_peers", name)
     with tempfile.TemporaryDirectory() as folder:
         weights, positions = f"{folder}/weights.npz", f"{folder}/positions.npy"
         np.savez(weights, **flatten(ours.params))
@@ -208,59 +188,6 @@ def open_peer(python: str, name: str, ours: Ours) -> Iterator[tuple[Peer, dict]]
     finally:
         peer.process.stdin.close()
         peer.process.wait()
-
-
-# ---- taking turns --------------------------------------------------------------------
-
-
-def timed(function: Callable[[], Any]) -> Callable[[], float]:
-    """The function, but it returns the seconds that it needed."""
-
-    def run() -> float:
-        started = time.perf_counter()
-        function()
-        return time.perf_counter() - started
-
-    return run
-
-
-def in_turns(
-    sides: dict[str, Callable[[], float]], repeats: int, pause: float = PAUSE
-) -> dict[str, list[float]]:
-    """The seconds of each side's runs, one run a turn, after two that do not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(-2, repeats):
-        for name, run in sides.items():
-            time.sleep(pause)
-            spent = run()
-            if turn >= 0:
-                seconds[name].append(spent)
-    return seconds
-
-
-def ratio(seconds: dict[str, list[float]], theirs: str, ours: str) -> float:
-    """How many times as long theirs took: the median over neighbouring runs."""
-    pairs = zip(seconds[theirs], seconds[ours], strict=True)
-    return float(f"{statistics.median(a / b for a, b in pairs):.4g}")
-
-
-def milliseconds(
-    seconds: dict[str, list[float]], each: float = 1.0
-) -> dict[str, float]:
-    """The median of each side, in so many parts."""
-    return {
-        name: float(f"{statistics.median(runs) / each * 1e3:.4g}")
-        for name, runs in seconds.items()
-    }
-
-
-def matrix_product_speed() -> float:
-    """Operations a second of a large float32 product on these cores."""
-    size = 2048
-    x = jnp.ones((size, size))
-    product = jax.jit(jnp.matmul)
-    run = timed(lambda: product(x, x).block_until_ready())
-    return 2 * size**3 / min(run() for _ in range(8))
 
 
 # ---- the measures --------------------------------------------------------------------
@@ -476,23 +403,6 @@ MEASURES: dict[str, Callable[[str, int], dict[str, Any]]] = {
 }
 
 
-def write_result(
-    name: str,
-    measured: dict[str, Any],
-    command: list[str],
-    module: str = "benchmark_decode",
-) -> None:
-    """Puts one measure among those that were made before."""
-    results = json.loads(RESULT.read_text("utf-8")) if RESULT.is_file() else {}
-    results[name] = {
-        **facts(),
-        "command": f"python -m experiments.{module} " + " ".join(command),
-        "threads": THREADS,
-        **measured,
-    }
-    RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """python -m experiments.benchmark_decode"""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -504,13 +414,12 @@ def main() -> None:
         help="a Python with torch and ctranslate2 (default: this one)",
     )
     options = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))[:THREADS]
-    os.sched_setaffinity(0, cores)  # ours and, inherited, theirs
+    share_cores()
     jax.config.update("jax_platforms", "cpu")
     command = ["--only", *options.only, "--repeats", str(options.repeats)]
     for name in options.only:
         measured = MEASURES[name](options.torch_python, options.repeats)
-        write_result(name, measured, command)
+        write_result(name, measured, command, module="benchmark_decode", file=RESULT)
         print(json.dumps({name: measured}, indent=1))
 
 

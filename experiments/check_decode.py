@@ -25,7 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmark_decode import write_result
+from experiments.benchmark_decode import RESULT
+from experiments.turns import write_result
 from flaxformer_mt.decoding import frames
 from flaxformer_mt.decoding.beam_search import BeamOptions
 from flaxformer_mt.decoding.sampling import GREEDY, SampleOptions
@@ -140,7 +141,7 @@ def main() -> None:
         result = check(options.run, lines, num_lines)
         about = Path(options.run).name or "the starter"
         command = ["--run", about, "--lines", options.lines.name, "--only", name]
-        write_result(name, result, command, module="check_decode")
+        write_result(name, result, command, module="check_decode", file=RESULT)
         print(json.dumps({name: result}, indent=1))
 
 

@@ -248,15 +248,19 @@ class TutorialPeer:
 PEERS = {"ctranslate2": CTranslate2Peer, "tutorial": TutorialPeer}
 
 
-def main() -> None:
-    """python -m experiments.decode_peers"""
-    peer = PEERS[sys.argv[1]]()
+def answer_requests(peer: Any) -> None:
+    """Has the peer's methods called as standard input asks, until that ends."""
     for line in sys.stdin:
         request = json.loads(line)
         started = time.perf_counter()
         result = getattr(peer, request["do"])(**request["with"])
         seconds = time.perf_counter() - started
         print(json.dumps({"result": result, "seconds": seconds}), flush=True)
+
+
+def main() -> None:
+    """python -m experiments.decode_peers"""
+    answer_requests(PEERS[sys.argv[1]]())
 
 
 if __name__ == "__main__":
