@@ -126,7 +126,7 @@ def random_batch(
     rng = np.random.default_rng(seed)
 
     def side(width: int) -> list[list[int]]:
-        lengths = rng.integers(max(width // smallest, 1), width, shape.rows)
+        lengths = rng.integers(max(width // smallest - 1, 1), width, shape.rows)
         lengths[0] = width - 1
         return [rng.integers(UNK + 1, vocab_size, n).tolist() for n in lengths]
 

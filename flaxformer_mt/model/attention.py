@@ -52,6 +52,124 @@ def attention_weights(
     return jax.nn.softmax(scores, axis=-1).astype(q.dtype)
 
 
+# Weights that are there at a time, per device: more than so many leave the cache of a
+# core, which doubles the time; few enough are faster all at once.
+MOST_WEIGHTS, WEIGHTS_OF_PIECE = 1 << 19, 1 << 17
+
+
+@jax.custom_vjp
+def read(
+    q: Float[Array, "B H T K"],
+    k: Float[Array, "B H S K"],
+    v: Float[Array, "B H S K"],
+    mask: Bool[Array, "..."],
+) -> Float[Array, "B H T K"]:
+    """attention_weights(q, k, mask) @ v, in value and gradient, for training: the
+    weights are not kept but computed again for the gradient, a few sentences at a time
+    on a CPU (Dao et al. 2022, section 3.1, of which this is the simplest form)."""
+    return _read_forward(q, k, v, mask)[0]
+
+
+def _read_forward(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, tuple]:
+    mask = jnp.broadcast_to(mask, (len(q), *mask.shape[1:]))
+    out, *norms = _in_pieces(_read_piece, _rows_of_piece(q, k), q, k, v, mask)
+    return out, (q, k, v, mask, out, *norms)
+
+
+def _read_backward(kept: tuple, gradient: jax.Array) -> tuple:
+    q, k, *_ = kept
+    rows = _rows_of_piece(q, k)
+    return *_in_pieces(_read_piece_gradients, rows, *kept, gradient), None
+
+
+read.defvjp(_read_forward, _read_backward)
+
+_F32 = {"preferred_element_type": jnp.float32}
+
+
+def _scores(q: jax.Array, k: jax.Array, mask: jax.Array) -> jax.Array:
+    q = q / np.sqrt(q.shape[-1]).astype(q.dtype)
+    scores = jnp.einsum("...htk,...hsk->...hts", q, k, **_F32)
+    return jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
+
+
+def _read_piece(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(what is read, the highest score of each query [..., H, T, 1], the logarithm of
+    its softmax's sum)."""
+    scores = _scores(q, k, mask)
+    highest = scores.max(axis=-1, keepdims=True)
+    powers = jnp.exp(scores - highest)
+    total = powers.sum(axis=-1, keepdims=True)
+    out = jnp.einsum("...hts,...hsk->...htk", powers.astype(v.dtype), v, **_F32)
+    return (out / total).astype(v.dtype), highest, jnp.log(total)
+
+
+def _read_piece_gradients(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    mask: jax.Array,
+    out: jax.Array,
+    highest: jax.Array,
+    log_total: jax.Array,
+    gradient: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The gradients of q, k and v."""
+    # Not highest + log_total, in which float32 would lose the second where all is
+    # masked.
+    weights = jnp.exp((_scores(q, k, mask) - highest) - log_total)
+    of_weights = jnp.einsum("...htk,...hsk->...hts", gradient, v, **_F32)
+    # sum(weights * of_weights) of a row, without the product.
+    mean = (gradient * out).sum(axis=-1, keepdims=True, dtype=jnp.float32)
+    # A masked score has no gradient, not even where its query sees nothing else.
+    of_scores = jnp.where(mask, weights * (of_weights - mean), 0.0).astype(q.dtype)
+    of_scores /= np.sqrt(q.shape[-1]).astype(q.dtype)
+    return (
+        jnp.einsum("...hts,...hsk->...htk", of_scores, k),
+        _gather_over_queries(of_scores, q),
+        _gather_over_queries(weights.astype(v.dtype), gradient),
+    )
+
+
+def _gather_over_queries(weights: jax.Array, x: jax.Array) -> jax.Array:
+    """[..., H, S, K], weights^T x; as (x^T weights)^T, whose rows are long, a CPU needs
+    a third of the time."""
+    return jnp.einsum("...htk,...hts->...hks", x, weights).swapaxes(-1, -2)
+
+
+def _rows_of_piece(q: jax.Array, k: jax.Array) -> tuple[int, int]:
+    """(devices, sentences of each that are read at a time)."""
+    mesh = jax.typeof(q).sharding.mesh
+    devices = 1 if mesh.empty else mesh.size
+    rows = len(q) // devices
+    of_row = q.shape[1] * q.shape[2] * k.shape[2]
+    is_cpu = jax.default_backend() == "cpu"
+    if not is_cpu or len(q) % devices or rows * of_row <= MOST_WEIGHTS:
+        return 1, len(q)
+    fit = max(WEIGHTS_OF_PIECE // of_row, 1)
+    return devices, max(n for n in range(1, rows + 1) if n <= fit and rows % n == 0)
+
+
+def _in_pieces(function: Any, piece: tuple[int, int], *arrays: jax.Array) -> Any:
+    """What the function makes of the arrays' rows, so many of each device at a time."""
+    devices, size = piece
+    if len(arrays[0]) == devices * size:
+        return function(*arrays)
+
+    def cut(x: jax.Array) -> jax.Array:
+        return jnp.moveaxis(x.reshape(devices, -1, size, *x.shape[1:]), 1, 0)
+
+    def join(x: jax.Array) -> jax.Array:
+        return jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[3:])
+
+    results = jax.lax.map(lambda some: function(*some), tuple(map(cut, arrays)))
+    return jax.tree.map(join, results)
+
+
 class MultiHeadAttention(nn.Module):
     """Vaswani et al. 2017, section 3.2.2, with the queries' side and the keys' side
     apart: `attend(x, project_kv(memory), mask)`."""
@@ -86,9 +204,13 @@ class MultiHeadAttention(nn.Module):
         deterministic: bool = True,
     ) -> Float[Array, "B T D"]:
         """What each position of `x` reads from `kv` under the mask."""
-        weights = attention_weights(self.split_heads(self.query(x)), kv.k, mask)
-        # Kept only where somebody asks for "intermediates", as scoring.attention does.
-        self.sow("intermediates", "weights", weights)
-        weights = self.dropout(weights, deterministic=deterministic)
-        read = jnp.einsum("bhts,bhsk->bhtk", weights, kv.v).swapaxes(1, 2)
-        return self.out(read.reshape(x.shape))
+        q = self.split_heads(self.query(x))
+        if deterministic or self.cfg.attention_dropout_rate:
+            weights = attention_weights(q, kv.k, mask)
+            # Kept only where "intermediates" are asked for, as scoring.attention does.
+            self.sow("intermediates", "weights", weights)
+            weights = self.dropout(weights, deterministic=deterministic)
+            seen = jnp.einsum("bhts,bhsk->bhtk", weights, kv.v)
+        else:
+            seen = read(q, kv.k, kv.v, mask)
+        return self.out(seen.swapaxes(1, 2).reshape(x.shape))

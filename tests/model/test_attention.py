@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from flaxformer_mt.model.attention import attention_weights
+from flaxformer_mt.model import attention
+from flaxformer_mt.model.attention import attention_weights, read
 
 
 def test_attention_weights_are_the_softmax_of_scaled_products():
@@ -25,3 +27,27 @@ def test_a_row_that_may_attend_to_nothing_stays_finite():
     )(q)
     assert np.isfinite(weights) and np.isfinite(gradient).all()
     np.testing.assert_allclose(attention_weights(q, k, mask), 0.5)
+
+
+@pytest.mark.parametrize(("most", "of_piece"), [(10**6, 1), (0, 1), (0, 2 * 2 * 7 * 5)])
+def test_reading_is_attention_in_value_and_gradient(monkeypatch, most, of_piece):
+    """All at once, a sentence at a time, and two of them; one query sees nothing."""
+    monkeypatch.setattr(attention, "MOST_WEIGHTS", most)
+    monkeypatch.setattr(attention, "WEIGHTS_OF_PIECE", of_piece)
+    rng = np.random.default_rng(0)
+    q, k, v, pull = (
+        jnp.asarray(rng.normal(size=(6, 2, length, 4)), jnp.float32)
+        for length in (7, 5, 5, 7)
+    )
+    mask = jnp.asarray(rng.random((6, 1, 7, 5)) < 0.6).at[0, :, 0].set(False)
+
+    def plain(q, k, v):
+        return jnp.einsum("bhts,bhsk->bhtk", attention_weights(q, k, mask), v)
+
+    for some in (mask, mask[:1, :, :1].at[...].set(True)):
+        mask = some
+        expected, pull_plain = jax.vjp(plain, q, k, v)
+        found, pull_read = jax.vjp(lambda q, k, v, m=some: read(q, k, v, m), q, k, v)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        for one, other in zip(pull_read(pull), pull_plain(pull), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
