@@ -1,8 +1,12 @@
 """Strict numbers, checked shapes, no network, and one tiny model for all rooms."""
 
+import gc
 import os
 import socket
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Shapes on signatures are checked here, and only here: a hook costs time at each call.
@@ -22,8 +26,22 @@ install_import_hook(
 
 # Tests may be run beside a training: they take the CPU, and leave a GPU alone.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Their numbers are the same with less optimised code, which compiles in half the time.
-os.environ.setdefault("XLA_FLAGS", "--xla_llvm_disable_expensive_passes=true")
+# Their numbers are the same with less optimised code, which compiles in a third of the
+# time. A later XLA that does not know one of the flags would refuse to start with it.
+FLAGS = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false"
+)
+
+
+def _are_known(flags: str) -> bool:
+    environment = {**os.environ, "XLA_FLAGS": flags}
+    command = [sys.executable, "-c", "import jax; jax.devices()"]
+    return not subprocess.run(command, env=environment, capture_output=True).returncode
+
+
+if "XLA_FLAGS" not in os.environ:  # asked once: the workers of xdist inherit it
+    os.environ["XLA_FLAGS"] = FLAGS if _are_known(FLAGS) else ""
 PREFIX = "flaxformer-mt-tests-"
 # Compiled programs are kept for the tests that follow, their child processes too, and
 # not among those of the person.
@@ -45,6 +63,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("flaxformer_mt", deadline=None)
 hypothesis.settings.load_profile("flaxformer_mt")
 
+MOST_MEMORY = 2 * 2**30  # bytes of a process, before it forgets its programs
 ROOT = Path(__file__).resolve().parent.parent
 
 PAD, BOS, EOS, UNK, V = 0, 1, 2, 3, 12
@@ -64,6 +83,16 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_make_room() -> Iterator[None]:
+    """Two processes of tests fit into the memory of a small machine."""
+    yield
+    statm = Path("/proc/self/statm")
+    if statm.is_file() and int(statm.read_text().split()[1]) * 4096 > MOST_MEMORY:
+        jax.clear_caches()
+        gc.collect()
 
 
 def tiny_config(**changes: object) -> ModelConfig:
