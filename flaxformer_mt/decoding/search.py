@@ -55,6 +55,11 @@ class Output(NamedTuple):
     failed: bool = False  # the model returned no number
 
 
+# Is told now and then which sources are still being decoded, and may ask what one of
+# them has come to so far. What it raises ends the call.
+Watch = Callable[[Sequence[int], Callable[[int], list[Output]]], None]
+
+
 class Search(Protocol):
     """A way of decoding: how a batch begins, goes on by a token, and what it gives.
 
@@ -136,6 +141,7 @@ def decode(
     frames: Sequence[Frame],
     limit: int,
     has: frozenset[str] = frozenset(),
+    watch: Watch | None = None,
 ) -> list[list[Output]]:
     """What the search gives for each source, best first.
 
@@ -145,6 +151,7 @@ def decode(
       frames: where rows may move to; the longest must hold `limit` positions.
       limit: most tokens that a translation may have, EOS included.
       has: what any source of the whole call has, `frames.special` of them.
+      watch: called wherever the loop looks at the device, from this thread.
     """
     vocabulary = {
         "pad_id": search.ids.pad,
@@ -168,7 +175,7 @@ def decode(
     waiting = [first]
     while waiting:
         batch = _run(
-            weights.decoder, waiting.pop(), sources, search, frames, limit, has
+            weights.decoder, waiting.pop(), sources, search, frames, limit, has, watch
         )
         host = jax.device_get(batch.state.replace(cache=None))
         rest = []
@@ -198,6 +205,7 @@ def _run(
     frames: Sequence[Frame],
     limit: int,
     has: frozenset[str],
+    watch: Watch | None,
 ) -> Batch:
     """The batch where it has ended, or where some of its rows had better move."""
     state, frame = batch.state, batch.frame
@@ -207,6 +215,8 @@ def _run(
         if is_full or (position > first and position % TOKENS_BETWEEN_CHECKS == 0):
             now = batch.replace(state=state, position=position)
             alive = np.flatnonzero(np.asarray(state.alive)[: len(batch.owners)])
+            if watch is not None and len(alive):
+                _show(now, search, alive, watch)
             if is_full or not len(alive):
                 return now
             places = _places(now, sources, alive)
@@ -219,6 +229,13 @@ def _run(
         step = functools.partial(search.step, params, state, np.int32(position))
         state = compile_once(program, step)
     return batch.replace(state=state, position=limit)
+
+
+def _show(batch: Batch, search: Search, alive: np.ndarray, watch: Watch) -> None:
+    """Lets somebody look at the rows of a batch that go on."""
+    rows = {batch.owners[row]: int(row) for row in alive}
+    on_host = functools.cache(lambda: jax.device_get(batch.state.replace(cache=None)))
+    watch(tuple(rows), lambda owner: search.outputs(on_host(), rows[owner]))
 
 
 def _compile_step(

@@ -6,12 +6,13 @@ they cannot disagree.
 
 import collections
 import dataclasses
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -24,7 +25,7 @@ from flaxformer_mt.decoding.explanation import Explanation
 from flaxformer_mt.decoding.frames import Frame, Source
 from flaxformer_mt.decoding.sampling import GREEDY, SampleOptions, Sampler, piece_keys
 from flaxformer_mt.decoding.scoring import Pair
-from flaxformer_mt.decoding.search import Output, Search, TokenIds
+from flaxformer_mt.decoding.search import Output, Search, TokenIds, Watch
 from flaxformer_mt.decoding.translation import (
     Hypothesis,
     Report,
@@ -56,6 +57,24 @@ MOST_WORKERS = 16
 WORD_TOKENS = 32  # most that a next word may have
 
 SearchOptions = SampleOptions | BeamOptions
+
+
+class Line(NamedTuple):
+    """A text to be translated beside others that it has nothing to do with."""
+
+    text: str
+    prefix: str = ""  # what its translation begins with
+    seed: int = 0  # a sample depends on it,
+    number: int = 0  # on the line's number among those of its own, and on nothing else
+
+
+# Is called with a line's place and with what gives its translation so far; returns
+# whether the line is still wanted.
+LineWatch = Callable[[int, Callable[[], str]], bool]
+
+
+class AbandonedError(Exception):
+    """Nobody wants this translation any more, so it was not finished."""
 
 
 class Translator:
@@ -239,13 +258,12 @@ class Translator:
                     texts, refusal = [], None
                     for line, begin in window:
                         try:
-                            texts.append(
-                                self._text(line, next(numbers), begin, limit, too_long)
-                            )
+                            wanted = Line(line, begin, seed, next(numbers))
+                            texts.append(self._text(wanted, limit, too_long))
                         except InputError as error:  # the lines before it come first
                             refusal = error
                             break
-                    run.submit(workers, texts, seed, now=is_all)
+                    run.submit(workers, texts, now=is_all)
                     waiting.append(texts)
                     # Another window is decoded meanwhile; but the first is not to wait
                     # for the other's programs.
@@ -258,15 +276,48 @@ class Translator:
             finally:  # an error, or a caller who wants no more
                 workers.shutdown(wait=True, cancel_futures=True)
 
-    def _text(
+    def together(
         self,
-        text: str,
-        number: int,
-        prefix: str,
-        limit: int,
-        too_long: Literal["split", "refuse"],
+        lines: Sequence[Line],
+        search: SearchOptions | Search = GREEDY,
+        *,
+        scores: bool = False,
+        watch: LineWatch | None = None,
+    ) -> list[Translation | InputError | AbandonedError]:
+        """What each line comes to: what `stream` would give for it alone, or the error
+        that it would raise. All are decoded together, as far as they are alike.
+
+        Args:
+          search: options, or a search of one's own.
+          watch: called every few tokens, from several threads. A batch in which no
+            line is wanted any more ends, and its lines come back as AbandonedError.
+        """
+        limit = self.model.cfg.max_length
+        run = _Run(self, search, limit, scores, 0)
+        results: list[Any] = []
+        for line in lines:
+            try:
+                results.append(self._text(line, limit, "split"))
+            except InputError as error:
+                results.append(error)
+        texts = [result for result in results if isinstance(result, _Text)]
+        places = [i for i, result in enumerate(results) if isinstance(result, _Text)]
+        if watch is not None:
+            run.watch = _Watched(self, watch, texts, places).of_batch
+        with ThreadPoolExecutor(run.num_workers) as workers:
+            run.submit(workers, texts, now=True)
+            for place, text in zip(places, texts, strict=True):
+                try:
+                    results[place] = self._translation(text)
+                except AbandonedError as error:
+                    results[place] = error
+        return results
+
+    def _text(
+        self, line: Line, limit: int, too_long: Literal["split", "refuse"]
     ) -> "_Text":
         """A line ready to be translated."""
+        text, prefix, seed, number = line
         report = Report()
         pieces = self._pieces(text, report)
         if len(pieces) > 1 and too_long == "refuse":
@@ -282,7 +333,7 @@ class Translator:
         sources = [Source([*ids, eos_id]) for ids in pieces]
         if sources:  # what is given begins the text, so its first piece has it
             sources[0] = sources[0]._replace(prefix=begin, opening=opening)
-        return _Text(text, number, sources, report)
+        return _Text(text, number, seed, sources, report)
 
     def _prefix(self, prefix: str, limit: int) -> tuple[list[int], np.ndarray | None]:
         """(tokens that are given, which may follow them: [V] bool).
@@ -382,6 +433,29 @@ class Translator:
             for start in range(0, len(ids), longest)
         ]
 
+    # --- before anybody waits ---------------------------------------------------------
+
+    def prepare(
+        self, search: SearchOptions | Search = GREEDY, *, scores: bool = False
+    ) -> Iterator[None]:
+        """Compiles all that `together` may need for a search, a little at each `next`:
+        whatever the lines, no program is compiled after that."""
+        run = _Run(self, search, self.model.cfg.max_length, scores, 0)
+        for has in (frozenset(), frozenset({"prefix"})):
+            yield from run.prepare(has)
+
+    def prepare_alternatives(self, *, count: int = 5) -> Iterator[None]:
+        """As `prepare`, for `alternatives` with this count."""
+        run = _Run(self, _word_options(count), self.model.cfg.max_length, True, 0)
+        yield from run.prepare(frozenset({"prefix", "boundary"}))
+
+    def prepare_explanation(self) -> Iterator[None]:
+        """As `prepare`, for `explanation`."""
+        eos = Pair([self.src_tokenizer.vocabulary.eos_id], [self.ids.eos])
+        for frame in frames.ladder(self.model.cfg.max_length, _batch_tokens()):
+            self._look(eos, 5, least=frame.length)
+            yield
+
     # --- looking at translations ------------------------------------------------------
 
     def score(
@@ -462,9 +536,11 @@ class Translator:
         """
         return self._look(self._pair(src, tgt, 1), k)
 
-    def _look(self, pair: Pair, k: int) -> tuple[Pair, scoring.View]:
+    def _look(self, pair: Pair, k: int, least: int = 0) -> tuple[Pair, scoring.View]:
+        """least: positions that the program has room for, or more."""
         all_frames = frames.ladder(self.model.cfg.max_length, _batch_tokens())
-        length = min(f.length for f in all_frames if f.length >= pair.places)
+        places = max(pair.places, least)
+        length = min(f.length for f in all_frames if f.length >= places)
         where = {"model": self.model, "length": length, "ids": self.ids, "k": k}
         return pair, scoring.look(self.params, pair, **where)
 
@@ -477,13 +553,26 @@ class Translator:
           InputError: the text is empty, or longer than the model reads; see stream.
         """
         [translation] = self.stream([text], search, prefix=prefix, too_long="refuse")
-        best = translation.hypotheses[0]
+        return self.explanation(text, translation.hypotheses[0])
+
+    def explanation(self, text: str, best: Hypothesis) -> Explanation:
+        """How the model comes to one of its translations of a text.
+
+        Raises:
+          InputError: the text is empty, or longer than the model reads.
+        """
         if not best.token_ids:
             raise InputError("there is nothing to explain: the text is empty.")
         src_ids = [
             *self.src_tokenizer.encode(text),
             self.src_tokenizer.vocabulary.eos_id,
         ]
+        longest = self.model.cfg.max_length
+        if max(len(src_ids), len(best.token_ids)) > longest:
+            raise InputError(
+                f"a text to be explained must have at most {longest - 1} tokens; got "
+                f"{len(src_ids) - 1}: split it."
+            )
         pair, view = self._look(Pair(src_ids, list(best.token_ids)), 5)
         alternatives = tuple(
             tuple(zip(self._shown(self.tgt_tokenizer, ids), chances, strict=True))
@@ -542,9 +631,7 @@ class Translator:
         boundary[self.ids.eos] = True
         has_spaces_within = tokenizer.kind == "characters"
         opening = boundary if given or not has_spaces_within else None
-        opts = BeamOptions(
-            beam_size=max(4 * count, 16), n_best=4 * count, length_penalty=0.0
-        )
+        opts = _word_options(count)
         limit = min(len(given) + WORD_TOKENS, limit)
         run = _Run(self, opts, limit, True, 0)
         word = source._replace(prefix=given, opening=opening, boundary=boundary)
@@ -561,12 +648,16 @@ class Translator:
         return sorted(words.items(), key=lambda item: (-item[1], item[0]))[:count]
 
 
+_Place = tuple[int, int]  # the number of a text, and of a piece of it
+
+
 @dataclasses.dataclass
 class _Text:
     """A line on its way."""
 
     text: str
     number: int
+    seed: int
     sources: list[Source]  # its pieces
     report: Report
     # For each piece, the batch it is decoded in, and its place there.
@@ -579,7 +670,7 @@ class _Run:
     def __init__(
         self,
         translator: Translator,
-        options: SearchOptions,
+        options: SearchOptions | Search,
         limit: int,
         scores: bool,
         batch_tokens: int,
@@ -594,14 +685,17 @@ class _Run:
                 translator.model, options, translator.ids, max_length
             )
             size = options.beam_size
-        else:
+        elif isinstance(options, SampleOptions):
             self.search = Sampler(translator.model, options, translator.ids, scores)
             self.is_random, size = options.temperature != 0.0, 1
+        else:
+            self.search, self.is_random, size = options, True, 1
+        self.watch: Callable[[list[_Place]], Watch] | None = None
         self.frames = frames.ladder(max_length, tokens, hypotheses=size)
         self.num_workers = _num_workers()
 
     def submit(
-        self, workers: ThreadPoolExecutor, texts: list[_Text], seed: int, *, now: bool
+        self, workers: ThreadPoolExecutor, texts: list[_Text], *, now: bool
     ) -> None:
         """Has the texts decoded, those of like length together.
 
@@ -609,33 +703,36 @@ class _Run:
         """
         owners = [(text, source) for text in texts for source in text.sources]
         sources = [source for _, source in owners]
+        places = [
+            (k, piece)
+            for k, text in enumerate(texts)
+            for piece in range(len(text.sources))
+        ]
         if self.is_random:
-            places = [i for text in texts for i in range(len(text.sources))]
-            lines = [text.number for text, _ in owners]
-            keys = piece_keys(seed, lines=lines, places=places)
-            sources = [
-                source._replace(key=tuple(key))
-                for source, key in zip(sources, keys.tolist(), strict=True)
-            ]
+            sources = _with_keys(texts)
         has = frames.special(sources)
         where: list[Any] = [None] * len(sources)
         batches = frames.plan(sources, self.frames)
         for frame, members in batches:
             batch = [sources[i] for i in members]
+            watch = self.watch and self.watch([places[i] for i in members])
             if now and len(batches) == 1:
                 # Nothing else is to be done meanwhile, and another thread would take
                 # a tenth of a single sentence's time to wake up.
-                future: Future = Future()
-                future.set_result(self.decode(batch, frame, has))
+                future = _done(lambda: self.decode(batch, frame, has, watch))  # noqa: B023
             else:
-                future = workers.submit(self.decode, batch, frame, has)
+                future = workers.submit(self.decode, batch, frame, has, watch)
             for place, i in enumerate(members):
                 where[i] = (future, place)
         for (text, _), part in zip(owners, where, strict=True):
             text.parts.append(part)
 
     def decode(
-        self, sources: list[Source], frame: Frame, has: frozenset[str]
+        self,
+        sources: list[Source],
+        frame: Frame,
+        has: frozenset[str],
+        watch: Watch | None = None,
     ) -> list[list[Output]]:
         """The outputs of one batch."""
         return search.decode(
@@ -645,12 +742,105 @@ class _Run:
             frames=self.frames,
             limit=self.limit,
             has=has,
+            watch=watch,
         )
+
+    def prepare(self, has: frozenset[str]) -> Iterator[None]:
+        """Compiles the programs of each frame by decoding a token in it."""
+        translator = self.translator
+        source = Source([translator.src_tokenizer.vocabulary.eos_id])
+        for frame in self.frames:
+            search.decode(
+                *(translator.weights, [source]),
+                search=self.search,
+                frame=frame,
+                frames=self.frames,
+                limit=1,
+                has=has,
+            )
+            yield
 
     def decode_now(self, sources: list[Source]) -> list[Output]:
         """The outputs of a single source."""
         [(frame, _)] = frames.plan(sources, self.frames)
         return self.decode(sources, frame, frames.special(sources))[0]
+
+
+def _word_options(count: int) -> BeamOptions:
+    """The search for so many next words."""
+    return BeamOptions(
+        beam_size=max(4 * count, 16), n_best=4 * count, length_penalty=0.0
+    )
+
+
+def _with_keys(texts: list[_Text]) -> list[Source]:
+    """The sources of the texts, in order, each with its random key."""
+    sources: list[Source] = []
+    for seed, some in itertools.groupby(texts, key=lambda text: text.seed):
+        pieces = [
+            (text.number, place, source)
+            for text in some
+            for place, source in enumerate(text.sources)
+        ]
+        lines, places, own = ([piece[i] for piece in pieces] for i in range(3))
+        keys = piece_keys(seed, lines=lines, places=places).tolist()
+        sources += [s._replace(key=tuple(k)) for s, k in zip(own, keys, strict=True)]
+    return sources
+
+
+def _done(call: Callable[[], Any]) -> Future:
+    """A future that has what the call returns; of errors only that nobody wants it."""
+    future: Future = Future()
+    try:
+        future.set_result(call())
+    except AbandonedError as error:
+        future.set_exception(error)
+    return future
+
+
+class _Watched:
+    """What a watch of lines is to the loop over batches of their pieces."""
+
+    def __init__(
+        self,
+        translator: Translator,
+        watch: LineWatch,
+        texts: list[_Text],
+        places: list[int],
+    ) -> None:
+        """places: of each text among the lines."""
+        self.translator, self.watch, self.places = translator, watch, places
+        # What each piece of a text has come to.
+        self.so_far = [[""] * len(text.sources) for text in texts]
+
+    def of_batch(self, members: list[_Place]) -> Watch:
+        """The watch of a batch that has these pieces."""
+
+        def watch(owners: Sequence[int], so_far: Callable[[int], list[Output]]) -> None:
+            is_wanted = False
+            for owner in owners:
+                text, piece = members[owner]
+                show = functools.partial(self._text, text, piece, so_far, owner)
+                is_wanted |= self.watch(self.places[text], show)
+            if not is_wanted:
+                raise AbandonedError
+
+        return watch
+
+    def _text(
+        self,
+        text: int,
+        piece: int,
+        so_far: Callable[[int], list[Output]],
+        owner: int,
+    ) -> str:
+        """The translation of a text as far as its pieces are known."""
+        best = so_far(owner)[0]
+        decoded = self.translator.tgt_tokenizer.decode(best.token_ids)
+        # A letter of several bytes may be half there.
+        decoded = _CONTROL.sub("", decoded).rstrip("\ufffd")
+        self.so_far[text][piece] = decoded
+        return " ".join(filter(None, self.so_far[text]))
 
 
 def _num_workers() -> int:

@@ -61,7 +61,7 @@ def sources_of(count: int) -> list[Source]:
     ]
 
 
-def found(sources, opts, frames, *, frame=None, limit=LIMIT):
+def found(sources, opts, frames, *, frame=None, limit=LIMIT, watch=None):
     if isinstance(opts, BeamOptions):
         search = BeamSearch(model(), opts, IDS, limit)
     else:
@@ -73,6 +73,7 @@ def found(sources, opts, frames, *, frame=None, limit=LIMIT):
         frames=frames,
         limit=limit,
         has=special(sources),
+        watch=watch,
     )
 
 
@@ -230,3 +231,38 @@ def test_a_run_compiles_eight_programs_at_most(opts):
         translator.decode(texts[1:3], opts)
     programs = count.compiled + count.loaded
     assert programs and sum(programs.values()) <= 8, programs
+
+
+# ---- somebody who looks --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opts", WAYS, ids=str)
+def test_who_watches_sees_beginnings_and_changes_nothing(opts):
+    sources, seen = sources_of(16), {}
+
+    def watch(owners, so_far):
+        for owner in owners:
+            seen.setdefault(owner, []).append(so_far(owner)[0].token_ids)
+
+    plain, watched = (found(sources, opts, SMALL, watch=w) for w in (None, watch))
+    assert_same(plain, watched)
+    long = [i for i, outputs in enumerate(plain) if len(outputs[0].token_ids) > 8]
+    assert long and set(long) <= set(seen)
+    for owner, parts in seen.items():
+        lengths = [len(part) for part in parts]
+        assert lengths == sorted(lengths) and lengths[0] >= 8
+        if opts != BEAM:  # there another hypothesis may become the best
+            for part in parts:
+                assert plain[owner][0].token_ids[: len(part)] == part
+
+
+def test_what_a_watch_raises_ends_the_call():
+    calls = []
+
+    def watch(owners, so_far):
+        calls.append(owners)
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        found(sources_of(16), GREEDY, ONE, watch=watch)
+    assert len(calls) == 1

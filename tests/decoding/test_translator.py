@@ -15,7 +15,7 @@ from flaxformer_mt.decoding.search import Output
 from flaxformer_mt.decoding.translation import (
     Report,
 )
-from flaxformer_mt.decoding.translator import Translator
+from flaxformer_mt.decoding.translator import AbandonedError, Line, Translator
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.masks import make_masks
 from flaxformer_mt.model.transformer import init_params, make_model
@@ -23,6 +23,7 @@ from flaxformer_mt.text.normalize import Normalizer
 from flaxformer_mt.text.subwords import SentencePieceTokenizer, train_sentencepiece
 from flaxformer_mt.text.tokenizer import CharacterTokenizer
 from flaxformer_mt.text.vocabulary import Specials, Vocabulary
+from flaxformer_mt.training.programs import CompileCount
 from tests.conftest import tiny_config
 
 TEXTS = ["abc.", "", "b a d", "   ", "cab cab.", "a", "dcba " * 5, "abcd? " * 12]
@@ -558,3 +559,78 @@ def test_a_model_that_returns_no_number_is_reported(small):
         assert len(translations) == 3
         assert report.failed == 2 and report.truncated == 0
         assert "its parameters may be damaged" in report.sentences()[-1]
+
+
+# ---- together ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "opts", [GREEDY, SampleOptions(), BeamOptions(beam_size=2)], ids=str
+)
+def test_lines_together_come_to_what_each_comes_to_alone(translator, opts):
+    lines = [Line(text, seed=i % 2, number=i) for i, text in enumerate(TEXTS)]
+    lines += [Line("abc", prefix="xy"), Line("abc", seed=5), Line("abc", number=3)]
+    together = translator.together(lines, opts, scores=True)
+    for line, found in zip(lines, together, strict=True):
+        [alone] = translator.stream(
+            [line.text],
+            opts,
+            seed=line.seed,
+            first_line=line.number,
+            prefix=line.prefix,
+            scores=True,
+        )
+        assert found.text == alone.text
+        assert found.hypotheses[0].tokens == alone.hypotheses[0].tokens
+
+
+def test_a_line_that_is_refused_leaves_the_others_alone(translator):
+    lines = [Line("abc"), Line("abc", prefix="x" * 200), Line("cab")]
+    found = translator.together(lines)
+    assert isinstance(found[1], InputError)
+    assert [found[0].text, found[2].text] == [
+        translator.translate(text) for text in ("abc", "cab")
+    ]
+
+
+def test_who_watches_a_line_sees_the_beginning_of_its_translation(translator):
+    texts, seen = [text for text in TEXTS if text.strip()], {}
+
+    def watch(number, text):
+        seen.setdefault(number, []).append(text())
+        return True
+
+    found = translator.together([Line(text) for text in texts], watch=watch)
+    assert seen
+    for number, parts in seen.items():
+        if not found[number].report.split:
+            assert all(found[number].text.startswith(part.rstrip()) for part in parts)
+
+
+def test_a_line_that_nobody_wants_is_given_up(translator):
+    found = translator.together([Line("dcba " * 5)] * 2, watch=lambda *_: False)
+    assert all(isinstance(each, AbandonedError) for each in found)
+    wanted = translator.together([Line("dcba " * 5)] * 2, watch=lambda i, _: i == 1)
+    assert wanted[1].text == translator.translate("dcba " * 5)
+
+
+def test_after_preparing_nothing_is_compiled(monkeypatch):
+    letters = Vocabulary.of_characters(["abcd .?"], Specials())
+    fresh = make_translator(CharacterTokenizer(letters, NORMALIZER), layers=1)
+    opts = BeamOptions(beam_size=3)
+    for _ in fresh.prepare(opts, scores=True):
+        pass
+    for _ in fresh.prepare_explanation():
+        pass
+    for _ in fresh.prepare_alternatives(count=1):
+        pass
+    monkeypatch.setattr(search, "WORTH_COMPILING", 0)
+    with CompileCount() as count:
+        for size in (1, 5, 40):
+            lines = [Line("abcd"[: i % 4 + 1] * (i % 9)) for i in range(size)]
+            fresh.together(lines, opts, scores=True)
+            fresh.together([*lines, Line("a", prefix="x")], opts, scores=True)
+        fresh.alternatives("abc", "x", count=1)
+        best = fresh.together([Line("abc")], opts, scores=True)[0].hypotheses[0]
+        fresh.explanation("abc", best)
+    assert not count.compiled and not count.loaded
