@@ -1,4 +1,4 @@
-"""The picture of a run: there, whole, and right whatever the numbers are."""
+"""Pictures: there, whole, right whatever the numbers are, and readable in grey."""
 
 import importlib.util
 import itertools
@@ -7,9 +7,11 @@ import os
 import struct
 import sys
 
+import numpy as np
 import pytest
 
-from flaxformer_mt.errors import StorageError
+from flaxformer_mt.decoding.explanation import Explanation
+from flaxformer_mt.errors import InputError, StorageError
 from flaxformer_mt.evaluation import plots
 from flaxformer_mt.evaluation.plots import draw_curves, plots_available
 
@@ -38,9 +40,14 @@ def history(count, every=100):
 
 def figure_of(entries, best_step=None):
     """The figure before it becomes a PNG, drawn as draw_curves draws it."""
-    figure = plots._draw(entries, plots._best(entries, best_step))
-    figure.canvas.draw()
-    return figure
+    return drawn(plots.curves(entries, best_step=best_step))
+
+
+def drawn(picture):
+    """The figure of a picture after a drawing, with all its labels."""
+    with plots._house_style():
+        picture.figure.canvas.draw()
+    return picture.figure
 
 
 def lines_of(figure):
@@ -84,6 +91,9 @@ def test_a_run_without_scores_or_validation_has_no_empty_panel():
     assert labels == ["loss, nats a token", "learning rate"]
     assert "validation" not in lines_of(figure)
     assert "best at step 200: training loss" in figure.get_suptitle()
+    for one in entries:
+        del one["learning_rate"]
+    assert len(figure_of(entries).axes) == 2  # the losses, and the time above them
 
 
 @needs_plots
@@ -209,3 +219,287 @@ def test_it_is_found_without_being_imported(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # an import would fail
     assert plots_available() is True
+
+
+# ---- other pictures ----------------------------------------------------------------
+
+
+def explanation(src="a bc.", tgt="ای بو.", seed=0, src_tokens=None):
+    """Letters with made-up attention, [2, 3, T, S]."""
+    src_tokens, tgt_tokens = (*(src_tokens or src), ""), (*tgt, "")
+    weights = np.random.default_rng(seed).random(
+        (2, 3, len(tgt_tokens), len(src_tokens))
+    )
+    return Explanation(
+        src_text=src,
+        tgt_text=tgt,
+        src_tokens=src_tokens,
+        tgt_tokens=tgt_tokens,
+        log_probabilities=(-0.1,) * len(tgt_tokens),
+        alternatives=((),) * len(tgt_tokens),
+        attention=weights / weights.sum(axis=-1, keepdims=True),
+        score=-1.0,
+    )
+
+
+def every_picture():
+    """One of each kind, as name -> a function that draws it."""
+    series = {"ours": [(10, 1.0), (100, 9.0)], "theirs": [(10, 2.0), (100, 70.0)]}
+    return {
+        "curves": lambda: plots.curves([entry(1, chrf=3.0), entry(2, chrf=4.0)]),
+        "map": lambda: plots.attention_map(explanation()),
+        "heads": lambda: plots.attention_heads(explanation()),
+        "mask": lambda: plots.heat_map(np.tri(3, dtype=bool), rows=list("abc")),
+        "lengths": lambda: plots.length_histogram({"en": [1, 2, 2], "فارسی": [3, 4]}),
+        "bars": lambda: plots.benchmark_bars({"one": {"a": 1.5, "b": 0.5}}),
+        "growth": lambda: plots.growth_curves(series, proportional=True),
+    }
+
+
+@needs_plots
+@pytest.mark.parametrize("name", every_picture())
+def test_a_picture_is_saved_as_png_and_svg_and_shown_by_a_notebook(name, tmp_path):
+    picture = every_picture()[name]()
+    png, svg = picture.save(tmp_path / "run-1.5")
+    assert (png.name, svg.name) == ("run-1.5.png", "run-1.5.svg")
+    assert png.read_bytes().startswith(b"\x89PNG") and b"<svg" in svg.read_bytes()
+    assert sorted(os.listdir(tmp_path)) == [png.name, svg.name]
+    assert picture._repr_png_().startswith(b"\x89PNG")
+    assert picture.save(tmp_path / "one.SVG") == [tmp_path / "one.SVG"]
+
+
+@needs_plots
+def test_the_same_picture_is_the_same_file():
+    for kind in ("png", "svg"):
+        one, other = (every_picture()["bars"]().render(kind) for _ in range(2))
+        assert one == other
+
+
+@needs_plots
+def test_curves_are_drawn_as_svg_where_the_name_says_so(tmp_path):
+    draw_curves(history(2), tmp_path / "curves.svg")
+    assert b"<svg" in (tmp_path / "curves.svg").read_bytes()
+
+
+@needs_plots
+def test_no_two_series_share_a_line_a_marker_or_a_hatching():
+    for looks in zip(*plots.MARKS, strict=True):
+        assert len(set(looks)) == len(plots.MARKS)
+    lines = [
+        line
+        for axes in figure_of(
+            [entry(s, chrf=1.0 * s, bleu=2.0 * s) for s in (1, 2)]
+        ).axes
+        for line in axes.get_lines()
+        if line.get_label() in ("training", "validation", "chrF++", "BLEU")
+    ]
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == 4
+    assert len({line.get_marker() for line in lines}) == 4
+    bars = drawn(every_picture()["bars"]()).axes[0].patches
+    assert len({bar.get_hatch() for bar in bars}) == 2
+
+
+@needs_plots
+def test_shades_grow_darker_all_the_way():
+    """So that a photocopy says the same."""
+    import matplotlib
+
+    red, green, blue, _ = matplotlib.colormaps[plots.SHADES](np.linspace(0, 1, 50)).T
+    assert (np.diff(0.2126 * red + 0.7152 * green + 0.0722 * blue) < 0).all()
+
+
+def shades_of(picture):
+    """([rows, columns] of the picture's first map, its names of rows and columns)."""
+    axes = drawn(picture).axes[0]
+    [image] = axes.get_images()
+    names = [
+        [label.get_text() for label in labels]
+        for labels in (axes.get_yticklabels(), axes.get_xticklabels())
+    ]
+    return np.asarray(image.get_array()), *names
+
+
+@needs_plots
+def test_a_map_shows_the_attention_that_was_asked_for():
+    e = explanation()
+    shades, rows, columns = shades_of(plots.attention_map(e, layer=1, head=2))
+    np.testing.assert_allclose(shades, e.attention[1, 2])
+    assert rows == ["ا", "ی", "␣", "ب", "و", ".", "end"]
+    assert columns == ["a", "␣", "b", "c", ".", "end"]
+    shades, *_ = shades_of(plots.attention_map(e, layer=0))
+    np.testing.assert_allclose(shades, e.attention[0].mean(axis=0))
+    for wrong in ({"layer": 2}, {"head": 3}, {"layer": -1}):
+        with pytest.raises(InputError, match=r"must be 0 to \d; got"):
+            plots.attention_map(e, **wrong)
+
+
+@needs_plots
+def test_letters_become_words_whose_shades_still_sum_to_1():
+    e = explanation()
+    shades, rows, columns = shades_of(plots.attention_map(e, words=True))
+    assert (rows, columns) == (["ای", "بو.", "end"], ["a", "bc.", "end"])
+    np.testing.assert_allclose(shades.sum(axis=1), 1)
+    mean = e.attention.mean(axis=(0, 1))
+    np.testing.assert_allclose(shades[0, 0], mean[:2, 0].mean())
+    np.testing.assert_allclose(shades[1, 1], mean[2:6, 1:5].sum(axis=1).mean())
+    assert len([a for a in drawn(plots.attention_heads(e)).axes if a.images]) == 6
+
+
+@needs_plots
+def test_pieces_become_words_too():
+    tokens = ("▁the", "▁wal", "l", ".")
+    e = explanation(src="the wall.", src_tokens=tokens)
+    *_, columns = shades_of(plots.attention_map(e, words=True))
+    assert columns == ["the", "wall.", "end"]
+    *_, columns = shades_of(plots.attention_map(e))
+    assert columns == ["␣the", "␣wal", "l", ".", "end"]
+
+
+@needs_plots
+@pytest.mark.parametrize(("src", "is_turned"), [("سلام.", True), ("«hi»", False)])
+def test_a_source_that_is_read_from_the_right_is_drawn_from_the_right(src, is_turned):
+    axes = drawn(plots.attention_map(explanation(src=src, tgt="hello"))).axes[0]
+    assert axes.xaxis_inverted() == is_turned
+
+
+@needs_plots
+def test_what_leaves_no_ink_is_named_but_a_joiner_in_a_word_is_not():
+    assert plots._shown("\u200c") == "<ZWNJ>"
+    assert plots._shown("می\u200cرود") == "می\u200cرود"
+    assert plots._shown("\x07") == "<U+0007>"
+    assert plots._shown(" a b▁") == "␣a b␣"
+
+
+@needs_plots
+def test_persian_letters_are_joined_and_the_font_has_them(recwarn):
+    """matplotlib before 3.11 drew letters apart and from the left."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties(family="DejaVu Sans")))
+    letters = "آابپتثجچحخدذرزژسشصضطظعغفقکگلمنوهیئأؤ۰۱۲۳۴۵۶۷۸۹،؛؟«»\u200c"
+    assert {ord(letter) for letter in letters} <= set(font.get_charmap())
+
+    def ink(text):
+        with plots._house_style():
+            figure = Figure(figsize=(3, 1))
+            canvas = FigureCanvasAgg(figure)
+            figure.text(0.5, 0.5, text, size=30)
+            canvas.draw()
+            pixels = np.asarray(canvas.buffer_rgba())[..., 0] < 128
+        places = np.flatnonzero(pixels.any(axis=0))
+        return pixels[:, places[0] : places[-1] + 1]
+
+    gaps = [
+        np.count_nonzero(np.diff(ink(text).any(axis=0))) // 2 for text in ("سین", "س‌ی‌ن")
+    ]
+    assert gaps == [0, 2]  # one stroke; with non-joiners, three letters
+    shapes = [ink(text) for text in ("من.", "\u200fمن.")]
+    assert shapes[0].shape == shapes[1].shape and (shapes[0] == shapes[1]).all()
+    # The full stop ends the sentence: it is at the left, and lower than a letter is.
+    first, last = ink("من.")[:, :3], ink("من.")[:, -3:]
+    low, high = (np.count_nonzero(part.any(axis=1)) for part in (first, last))
+    assert low < high / 1.5
+    assert tuple(map(int, matplotlib.__version__.split(".")[:2])) >= (3, 11)
+    assert not recwarn.list
+
+
+@needs_plots
+def test_letters_that_no_font_has_and_dollars_break_nothing(capfd):
+    odd = ["$\\frac{$", "\U00012000", "漢字", "\ufdfd", "_a"]
+    plots.heat_map(np.eye(5), rows=odd, columns=odd, title="$5 or $6").render()
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_plots
+def test_a_map_that_is_no_matrix_of_numbers_is_refused():
+    for values in ([1.0, 2.0], [[]], [[math.nan]], [[math.inf]]):
+        with pytest.raises(InputError, match="a map takes finite numbers"):
+            plots.heat_map(values)
+    with pytest.raises(InputError, match="3 rows needs as many names; got 2"):
+        plots.heat_map(np.eye(3), rows=["a", "b"])
+
+
+@needs_plots
+@pytest.mark.parametrize("value", [False, True, 0.0, -2.5, 7])
+def test_a_map_of_one_value_can_be_drawn(value):
+    plots.heat_map(np.full((2, 3), value)).render()
+
+
+@needs_plots
+def test_every_sentence_is_in_the_histogram():
+    lengths = {"en": [0, 1, 1, 130], "fa": list(range(40))}
+    axes = drawn(plots.length_histogram(lengths, limit=128)).axes[0]
+    heights = [patch.get_path().vertices[:, 1].max() for patch in axes.patches]
+    assert heights == [3, 3, 3, 3]  # bins of three lengths; drawn twice
+    # The outline goes up and down once a bin, so that its area counts the sentences.
+    for patch, count in zip(axes.patches, (4, 4, 40, 40), strict=True):
+        x, y = patch.get_path().vertices.T
+        area = np.sum((x[1:] - x[:-1]) * (y[1:] + y[:-1]) / 2)
+        assert abs(area) == pytest.approx(3 * count)
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == [
+        "\u200een: half up to 1, 99% up to 126",
+        "\u200efa: half up to 20, 99% up to 39",
+        "limit 128",
+    ]
+    for wrong in ({}, {"en": []}, {"en": [-1]}, {"_en": [1]}, {"": [1]}):
+        with pytest.raises(InputError):
+            plots.length_histogram(wrong)
+
+
+def bars_of(groups, **options):
+    axes = drawn(plots.benchmark_bars(groups, **options)).axes[0]
+    return axes, [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in axes.patches]
+
+
+@needs_plots
+def test_bars_stand_on_zero_and_carry_their_value_and_the_baseline_is_drawn():
+    groups = {"greedy": {"ours": 0.65, "theirs": 1.25}, "beam": {"theirs": 1.5}}
+    axes, bars = bars_of(groups, baseline_name="CTranslate2")
+    assert bars == [(0, 0.65), (0, 1.25), (0, 1.5)]
+    assert [text.get_text() for text in axes.texts] == ["0.65", "1.25", "1.5"]
+    [line] = axes.get_lines()
+    assert set(line.get_ydata()) == {1.0} and line.get_label() == "CTranslate2"
+    left = [bar.get_x() for bar in axes.patches]
+    assert -0.5 < left[0] < left[1] < 0.5 < left[2]
+
+
+@needs_plots
+def test_bars_over_a_wide_range_stand_on_the_baseline():
+    axes, bars = bars_of({"one": {"ours": 15.0, "theirs": 0.05}})
+    assert axes.get_yscale() == "log" and axes.get_ylabel().endswith("(log scale)")
+    assert bars == [(1, 15), (1, pytest.approx(0.05))]
+
+
+@needs_plots
+def test_growth_is_straight_on_axes_that_are_both_logarithmic():
+    series = {"ours": [(1000, 8.0), (10, 1.0), (100, 3.0)]}
+    figure = drawn(plots.growth_curves(series, proportional=True))
+    [axes] = figure.axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert lines_of(figure)["ours"] == ([10, 100, 1000], [1.0, 3.0, 8.0])
+    proportional = axes.get_lines()[1]
+    assert list(proportional.get_ydata()) == [1.0, 100.0]
+
+
+@needs_plots
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, None])
+def test_a_measurement_that_no_axis_can_show_is_refused(value):
+    with pytest.raises(InputError, match="a value must be a number above 0"):
+        plots.benchmark_bars({"one": {"ours": value}})
+    with pytest.raises(InputError, match="a value must be a number above 0"):
+        plots.growth_curves({"ours": [(10, value)]})
+
+
+@needs_plots
+def test_nothing_to_draw_and_too_much_are_refused():
+    for wrong in ({}, {str(i): [(1, 1)] for i in range(7)}):
+        with pytest.raises(InputError, match="1 to 6 series"):
+            plots.growth_curves(wrong)
+    with pytest.raises(InputError, match="has no point"):
+        plots.growth_curves({"ours": []})
+    with pytest.raises(InputError, match="1 to 6 series"):
+        plots.benchmark_bars({"one": {}})
