@@ -1,7 +1,7 @@
 """What a run writes down at each validation, and shows at its end.
 
 metrics.jsonl always; TensorBoard's events and a picture of the curves where the extras
-are installed.
+are installed. Between two validations, progress.jsonl, for those who look on.
 """
 
 import time
@@ -16,6 +16,9 @@ CURVES = "curves.png"
 # Entries of the history that tell of the clock: two equal runs differ in them.
 CLOCKED = ("seconds", "data_wait", "validation_share")
 SECONDS_BETWEEN_CURVES = 30.0
+# Between two rows of the progress: seconds, and a share of the time so far, so that a
+# run of a week has some ten thousand of them.
+SECONDS_BETWEEN_ROWS, SHARE_BETWEEN_ROWS = 2.0, 1 / 1000
 MOST_ROWS = 12  # of the table at the end
 
 
@@ -30,6 +33,9 @@ class Logbook:
             folder.write_metrics(history)
         self.undrawn: tuple[list[dict[str, Any]], int] | None = None
         self.drawn = time.monotonic()
+        self.last_row: dict[str, Any] = {}
+        self.row_written = 0.0
+        self.is_progress_lost = False
         self.events: event_log.EventLog | None = None
         if event_log.available():
             try:
@@ -52,6 +58,44 @@ class Logbook:
             if time.monotonic() - self.drawn >= SECONDS_BETWEEN_CURVES:
                 self._draw()
         except StorageError as error:
+            self.tell(f"  warning: {error}")
+
+    # ---- between validations ---------------------------------------------------------
+
+    def row_is_due(self, seconds: float) -> bool:
+        """Whether it is time for the next row of the progress.
+
+        seconds: that the run has been going, all starts together.
+        """
+        between = max(SECONDS_BETWEEN_ROWS, SHARE_BETWEEN_ROWS * seconds)
+        return time.monotonic() - self.row_written >= between
+
+    def write_progress(self, row: dict[str, Any]) -> None:
+        """Writes down how the run stands: {"step", "epoch", "loss", "learning_rate",
+        "tokens_a_second", "seconds"}."""
+        self.row_written, self.last_row = time.monotonic(), row
+        self._add(row)
+
+    def write_samples(self, step: int, samples: list[dict[str, str]]) -> None:
+        """Writes down translations of a validation: {"src", "tgt", "ref"} each."""
+        self._add({"step": step, "samples": samples})
+
+    def write_end(self, entry: dict[str, Any]) -> None:
+        """Writes down that the run is at its end, whatever its config says.
+
+        entry: the last of the history.
+        """
+        same = ("step", "epoch", "learning_rate", "seconds")
+        row = {"loss": entry["train_loss"], **self.last_row}
+        self._add({**row, **{name: entry[name] for name in same}, "ended": True})
+
+    def _add(self, row: dict[str, Any]) -> None:
+        if self.is_progress_lost:
+            return
+        try:
+            self.folder.add_progress(row)
+        except StorageError as error:
+            self.is_progress_lost = True
             self.tell(f"  warning: {error}")
 
     def _draw(self) -> None:

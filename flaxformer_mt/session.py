@@ -47,6 +47,7 @@ from flaxformer_mt.validation import Validation, spread
 # Steps handed to the device before the host looks at their losses: it never waits for
 # the newest step, so the device always has the next one.
 STEPS_IN_FLIGHT = 4
+SECONDS_BETWEEN_SHOWS = 0.5
 TRIAL_BATCHES = 2  # of validation, in a check
 SECONDS_BETWEEN_SAVES = 600.0  # at most, as steps go
 # Hosts ask each other after so many steps whether one of them is to stop.
@@ -342,7 +343,7 @@ class Session:
             self.tell("already at its end: nothing was left to do")
             self._tell_end()
             return
-        self.tokens_shown, self.last_shown = 0.0, time.monotonic()
+        self._begin_to_show()
         self.waited_before, self.wait_since = 0.0, time.monotonic()
         total = end if end else minutes * 60
         with (
@@ -441,22 +442,46 @@ class Session:
         self.totals[0] += nats
         self.totals[1] += num_tokens
         self.tokens_shown += num_tokens
+        self.nats_shown += nats
         # The step leaves a batch that is not finite out of its totals.
         if landed.num_tokens and not num_tokens:
             self._count_skipped(landed)
         else:
             self.bad_in_row = 0
         now = time.monotonic()
-        if progress is None or now - self.last_shown < 0.5:
+        if progress is None or now - self.last_shown < SECONDS_BETWEEN_SHOWS:
             return
         speed = self.tokens_shown / (now - self.last_shown)
-        self.tokens_shown, self.last_shown = 0.0, now
-        done = self._seconds() if minutes else self.step
+        loss = self.nats_shown / self.tokens_shown if self.tokens_shown else np.nan
+        self._begin_to_show()
+        seconds = self._seconds()
+        if self.devices.writes and self.logbook.row_is_due(seconds):
+            self._write_progress(landed.place[0], loss, speed, seconds)
+        done = seconds if minutes else self.step
         progress.show(
             done,
             f"epoch {self.epoch + 1}  step {self.step:,}  "
             f"loss {self.totals[0] / max(self.totals[1], 1):.3f}  "
             f"{speed:,.0f} tokens/s",
+        )
+
+    def _begin_to_show(self) -> None:
+        """From here, tokens, nats and time are counted for what is shown next."""
+        self.tokens_shown, self.nats_shown = 0.0, 0.0
+        self.last_shown = time.monotonic()
+
+    def _write_progress(
+        self, step: int, loss: float, speed: float, seconds: float
+    ) -> None:
+        self.logbook.write_progress(
+            {
+                "step": step,
+                "epoch": round(step / len(self.batches), 3),
+                "loss": round(loss, 5),
+                "learning_rate": float(self.schedule(step - 1)),
+                "tokens_a_second": round(speed, 1),
+                "seconds": round(seconds, 1),
+            }
         )
 
     def _land_all(self) -> None:
@@ -522,6 +547,7 @@ class Session:
         if self.ready is not None:
             self.waited_before = self.ready.seconds_waited
             self.wait_since = time.monotonic()
+            self.last_shown += self.wait_since - began
 
     def _train_loss(self) -> float:
         nats, num_tokens = self.totals
@@ -603,9 +629,19 @@ class Session:
             [pair.src for pair in pairs], longest=self.validation.longest
         )
         commentary.tell_translations(self.tell, pairs, translations)
+        if self.devices.writes:
+            self.logbook.write_samples(
+                entry["step"],
+                [
+                    {"src": pair.src, "tgt": translation, "ref": pair.tgt}
+                    for pair, translation in zip(pairs, translations, strict=True)
+                ],
+            )
 
     def _tell_end(self) -> None:
         fitted = self.fitted()
+        if self.devices.writes and self.history:
+            self.logbook.write_end(self.history[-1])
         if self.verbose:
             self.logbook.tell_table(self.history, fitted.best_step)
         commentary.tell_end(

@@ -13,8 +13,8 @@ import sys
 import numpy as np
 import pytest
 
+from flaxformer_mt import logbook, starter
 from flaxformer_mt import session as loop
-from flaxformer_mt import starter
 from flaxformer_mt import train as door
 from flaxformer_mt.config import Config, DataConfig, ModelConfig, TrainConfig
 from flaxformer_mt.decoding.translator import Translator
@@ -31,6 +31,7 @@ from flaxformer_mt.text.preparation import prepare
 from flaxformer_mt.train import check, fit
 from flaxformer_mt.training import storage
 from flaxformer_mt.training.checkpoints import CheckpointStore, load_params, saved_steps
+from flaxformer_mt.training.run_folder import PROGRESS, RunFolder
 from tests.conftest import leaves
 
 PAIRS = [
@@ -168,6 +169,42 @@ def test_a_changed_corpus_is_refused(config):
         file.write("new\tline\n")
     with pytest.raises(InputError, match="the corpus has changed since"):
         fit(with_steps(config, steps=30), verbose=False)
+
+
+def progress_of(run):
+    with open(os.path.join(run, PROGRESS), encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def test_a_run_writes_down_how_it_stands_for_those_who_look_on(config, monkeypatch):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_SHOWS", 0.0)
+    monkeypatch.setattr(logbook, "SECONDS_BETWEEN_ROWS", 0.0)
+    monkeypatch.setattr(logbook, "SHARE_BETWEEN_ROWS", 0.0)
+    fitted = fit(dataclasses.replace(config), verbose=True)
+    rows = progress_of(fitted.run)
+    stands = [row for row in rows if "loss" in row]
+    assert {row["step"] for row in stands} <= set(range(1, 21))
+    assert len({row["step"] for row in stands}) > 3
+    assert all(row["loss"] > 0 and row["tokens_a_second"] > 0 for row in stands)
+    samples = {row["step"]: row["samples"] for row in rows if "samples" in row}
+    assert list(samples) == [entry["step"] for entry in fitted.history]
+    assert {sample["src"] for sample in samples[20]} <= {src for src, _ in PAIRS}
+    assert rows[-1]["ended"] and rows[-1]["step"] == 20
+    # Half a row of a run that was killed ends before the next begins.
+    with open(os.path.join(fitted.run, PROGRESS), "a", encoding="utf-8") as file:
+        file.write('{"step": 2')
+    fit(dataclasses.replace(config), more_steps=1)
+    with open(os.path.join(fitted.run, PROGRESS), encoding="utf-8") as file:
+        after = file.read().split('{"step": 2\n')[1]
+    assert json.loads(after.strip().split("\n")[-1])["step"] == 21
+
+
+def test_a_run_whose_progress_cannot_be_written_trains_to_its_end(config, capsys):
+    os.makedirs(os.path.join(config.run, PROGRESS))
+    with pytest.MonkeyPatch.context() as patch:  # a folder of that name is no run's
+        patch.setattr(RunFolder, "check_usable", lambda self: None)
+        assert fit(config).step == 20
+    assert capsys.readouterr().err.count("progress.jsonl") == 1
 
 
 def test_without_validation_pairs_training_loss_decides_and_is_said(config, capsys):

@@ -7,6 +7,7 @@ machine: no path in it points outside.
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from flaxformer_mt.text.tokenizer import Tokenizer, load_tokenizer
 from flaxformer_mt.training.storage import (
     atomic_write_json,
     atomic_write_text,
+    disk_faults,
     one_sentence,
 )
 
@@ -32,6 +34,7 @@ CONFIG = "config.json"
 # Their SHA-256 is in every manifest: a model is nothing without them.
 GUARDED = (CONFIG, SRC_TOKENIZER, TGT_TOKENIZER)
 METRICS = "metrics.jsonl"
+PROGRESS = "progress.jsonl"
 TRIAL = ".flaxformer-mt-check-"  # begins the name of a folder of `train --check`
 
 
@@ -124,11 +127,34 @@ class RunFolder:
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """The log as one JSON object a line. It is written whole, from the history that
         the checkpoint holds, so that a killed run leaves no line twice."""
+        atomic_write_text(self.path / METRICS, "".join(map(_as_row, history)))
 
-        def plain(value: Any) -> Any:  # JSON has no NaN
-            bad = isinstance(value, float) and not math.isfinite(value)
-            return None if bad else value
+    def add_progress(self, row: dict[str, Any]) -> None:
+        """Adds a row to what a look at the training from outside is made of. Nothing
+        depends on it: after a kill, half a row may be the last one, and steps that are
+        taken again come twice.
 
-        rows = ({name: plain(v) for name, v in entry.items()} for entry in history)
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        atomic_write_text(self.path / METRICS, lines)
+        Raises:
+          StorageError: it cannot be written.
+        """
+        path = self.path / PROGRESS
+        with disk_faults(f"cannot write {path}"), open(path, "ab") as file:
+            file.write(b"\n" * _ends_in_half_a_row(path) + _as_row(row).encode())
+
+
+def _as_row(entry: dict[str, Any]) -> str:
+    """The entry as a line of JSON, which has no NaN."""
+
+    def plain(value: Any) -> Any:
+        bad = isinstance(value, float) and not math.isfinite(value)
+        return None if bad else value
+
+    return json.dumps({name: plain(value) for name, value in entry.items()}) + "\n"
+
+
+def _ends_in_half_a_row(path: Path) -> bool:
+    with open(path, "rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
