@@ -9,6 +9,7 @@ from flaxformer_mt.config import did_you_mean
 DOORS = {
     "train": "trains a translator on sentence pairs",
     "translate": "translates lines of text",
+    "serve": "a page and an API that translate; a view of a training",
     "score": "tells how probable given translations are",
     "evaluate": "scores a translator on sentences it has never seen",
     "prepare": "cleans, splits and tokenizes a corpus, with a report on it",

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from flaxformer_mt import __version__
+from flaxformer_mt import __version__, help_screens
 from flaxformer_mt.config import did_you_mean
 from flaxformer_mt.errors import FlaxformerError, InputError, StoppedError
 from flaxformer_mt.training.devices import check_versions
@@ -34,8 +34,13 @@ def parse(
 
     Raises:
       InputError: an unknown option, or a value that the dataclass refuses.
-      SystemExit: after --help.
+      SystemExit: after --help and --help-all.
     """
+    if (text := help_screens.screen(prog)) and {"-h", "--help"} & set(arguments):
+        print(text)
+        raise SystemExit(0)
+    if "--help-all" in arguments:
+        arguments = ["--help"]
     complaint = io.StringIO()
     try:
         # tyro draws a box around what it has to say; a person gets one line.
@@ -56,7 +61,7 @@ def parse(
         known = [f"--{option}" for option in option_names(kind)]
         raise InputError(
             f"unknown {'option' if name.startswith('-') else 'argument'} '{name}'"
-            f"{did_you_mean(name, known) or ': --help lists the options.'}"
+            f"{did_you_mean(name, known) or ': --help-all lists the options.'}"
         )
     return options
 

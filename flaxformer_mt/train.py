@@ -414,7 +414,7 @@ def train(arguments: list[str]) -> None:
     ends, `--check` tries everything that a run will need.
     """
     name, arguments = take_option(arguments, "--preset")
-    if {"-h", "--help"} & set(arguments):
+    if "--help-all" in arguments:
         print(HELP.format(presets=describe_presets()))
     asked = {flag: flag in arguments for flag in ("--show-config", "--check")}
     arguments = [argument for argument in arguments if argument not in asked]

@@ -12,7 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room imports from floors above its own and from its own floor. The doors, which
 # stand at the end, are `train`, `translate`, `score`, `evaluate`, `prepare`,
-# `download`, `average` and `__main__`.
+# `download`, `average`, `serve` and `__main__`.
 FLOORS = [
     {"errors", "config", "starter", "__init__"},
     {"text"},
@@ -20,11 +20,14 @@ FLOORS = [
     {"training"},
     {"decoding"},
     {"evaluation"},
-    {"terminal", "command_line", "line_stream"},
+    {"terminal", "command_line", "help_screens", "line_stream"},
     {"corpora"},
     {"presets", "continuation", "commentary", "validation", "logbook"},
-    {"session", "translate_options", "answers"},
-    {"train", "translate", "score", "evaluate", "prepare", "download", "average"},
+    {"session", "translate_options", "answers", "serving"},
+    {
+        *("train", "translate", "score", "evaluate", "prepare", "download", "average"),
+        "serve",
+    },
     {"__main__"},
 ]
 # The only rooms that may import these.
@@ -37,6 +40,9 @@ KEEPERS = {
     "tyro": {"command_line.py", "config.py", "download.py"},
     "sentencepiece": {"text/subwords.py"},
     "scipy": {"text/split.py"},
+    "starlette": {"serving/app.py", "serving/guard.py"},
+    "uvicorn": {"serving/server.py"},
+    "h11": {"serving/server.py"},
 }
 
 

@@ -1,14 +1,21 @@
 """The doors: one line on stderr, exit code 2, and a suggestion for a typo."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from flaxformer_mt import __main__ as program
+from flaxformer_mt.average import AverageOptions
 from flaxformer_mt.command_line import option_names, parse
 from flaxformer_mt.config import Config
+from flaxformer_mt.download import DownloadOptions
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.evaluate import EvaluateOptions
+from flaxformer_mt.prepare import PrepareOptions
+from flaxformer_mt.score import ScoreOptions
+from flaxformer_mt.serve import ServeOptions
 from flaxformer_mt.translate import TranslateOptions
 
 
@@ -25,7 +32,7 @@ from flaxformer_mt.translate import TranslateOptions
         (["--divice", "cpu"], "did you mean '--device'?"),
         (["--model.numheads", "2"], "did you mean '--model.num-heads'?"),
         (["--train.batch-sentence", "2"], "did you mean '--train.batch-sentences'?"),
-        (["--qqqqqq"], "unknown option '--qqqqqq': --help lists the options."),
+        (["--qqqqqq"], "unknown option '--qqqqqq': --help-all lists the options."),
         (["corpus.txt"], "unknown argument 'corpus.txt'"),
         (["--train.epochs"], "--train.epochs"),
         (["--train.epochs", "three"], "epochs must be a whole number; got 'three'"),
@@ -85,13 +92,52 @@ def test_references_need_their_sentences():
 def test_no_option_of_the_vocabulary_sizes_is_offered(capsys):
     """They follow from the tokenizers; a person who set them could only be wrong."""
     with pytest.raises(SystemExit) as stop:
-        parse(Config, ["--help"], prog="train")
+        parse(Config, ["--help-all"], prog="train")
     assert stop.value.code == 0
     shown = capsys.readouterr().out
     assert "--train.minutes" in shown and "model.src-vocab-size" not in shown
     assert all(
         f"--{name}" in shown for name in option_names(Config) if "size" not in name
     )
+
+
+DOORS = {
+    "train": (Config, {"check", "show-config", "preset"}),
+    "translate": (TranslateOptions, set()),
+    "serve": (ServeOptions, set()),
+    "evaluate": (EvaluateOptions, set()),
+    "score": (ScoreOptions, set()),
+    "prepare": (PrepareOptions, set()),
+    "average": (AverageOptions, set()),
+    "download": (DownloadOptions, set()),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_help_fits_a_screen_and_names_options_that_there_are(door, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    kind, others = DOORS[door]
+    with pytest.raises(SystemExit) as stop:
+        parse(kind, ["--help"], prog=door)
+    assert stop.value.code == 0
+    lines = capsys.readouterr().out.rstrip().split("\n")
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+    known = {*option_names(kind), *others, "help-all", "help"}
+    named = {name for line in lines for name in re.findall(r"--([a-z][\w.-]*)", line)}
+    assert {name.rstrip(".") for name in named} - known <= {"data", "no-replace"}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_all_options_are_shown_when_asked_for(door, capsys):
+    kind, _ = DOORS[door]
+    with pytest.raises(SystemExit):
+        parse(kind, ["--help-all"], prog=door)
+    shown = capsys.readouterr().out
+    assert all(f"--{name}" in shown for name in option_names(kind) if len(name) < 20)
+
+
+def test_every_door_is_in_the_list_of_commands():
+    assert set(DOORS) == set(program.DOORS)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
