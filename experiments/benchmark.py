@@ -149,8 +149,9 @@ class Training:
         learning_rate: float = LEARNING_RATE,
         dtype: Any = jnp.float32,
         device: str = "cpu",
+        cores: int = 0,  # 0: as many as so many rows keep busy
     ) -> None:
-        cores = max(min(THREADS, rows // 8), 1)
+        cores = cores or max(min(THREADS, rows // 8), 1)
         self.devices = Devices.of(device, cores=cores)
         sizes = {"src_vocab_size": cfg.src_vocab_size}
         sizes["tgt_vocab_size"] = cfg.tgt_vocab_size
