@@ -71,6 +71,33 @@ SPECIALS = SpecialIds(src_eos=EOS, src_pad=PAD, tgt_bos=BOS, tgt_eos=EOS, tgt_pa
 PAIRS = [([4, 5, 6], [7, 8, 9, 10]), ([6, 5, 4, 11, 10], [9, 4])]
 
 
+# Files that take minutes, in the order in which they are begun: of two processes, none
+# is to begin one of them when the other is about to end.
+SLOW_FILES = (
+    *("test_kill_runs", "test_browser", "test_train", "test_translator"),
+    *(
+        "test_distributed",
+        "test_prepare",
+        "test_notebooks",
+        "test_devices",
+        "test_step",
+    ),
+    *("test_beam_search", "test_search", "test_checkpoints", "test_resume"),
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Has pytest-xdist keep the order of the files."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first."""
+    order = {name: i for i, name in enumerate(SLOW_FILES)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any connection but to this machine fails (row P6 of the fault table)."""

@@ -352,7 +352,8 @@ def _refuse_unknown(fields: Fields, known: set[str]) -> None:
 
 
 def _invalid(sentence: str) -> Refusal:
-    return Refusal(422, "invalid", sentence.rstrip(".") + ".")
+    end = "" if sentence.endswith("?") else "."
+    return Refusal(422, "invalid", sentence.rstrip(".") + end)
 
 
 def _kind(value: Any) -> str:

@@ -88,11 +88,11 @@ def test_s8_a_wrong_name_type_or_value_is_refused(fields):
     with pytest.raises(Refusal) as refused:
         translate_request(fields, LIMITS)
     assert refused.value.status == 422
-    assert refused.value.message.endswith(".")
+    assert refused.value.message.endswith((".", "?"))
 
 
 def test_a_name_that_is_almost_right_is_suggested():
-    with pytest.raises(Refusal, match="did you mean 'beam_size'"):
+    with pytest.raises(Refusal, match=r"did you mean 'beam_size'\?$"):
         translate_request({"text": "a", "beamsize": 2}, LIMITS)
 
 
