@@ -42,7 +42,15 @@ FENCE = re.compile(
 )
 # Options that some program of somebody else's has, or that no dataclass lists.
 OTHER_OPTIONS = {
-    *("--help", "--version", "--debug", "--preset", "--show-config", "--check"),
+    *(
+        "--help",
+        "--help-all",
+        "--version",
+        "--debug",
+        "--preset",
+        "--show-config",
+        "--check",
+    ),
     "--paired-bs",
 }
 

@@ -27,7 +27,7 @@ from flaxformer_mt.training.run_folder import METRICS, RunFolder
 PROGRESS = "progress.jsonl"
 MOST_POINTS = 2000
 MOST_BYTES = 32 * 2**20  # of a file; of a longer one its end is read
-FRESH = 120.0  # seconds; a progress that is older tells no speed
+ENOUGH_STEPS = 100  # that the mean of a whole run says something
 
 Entry = dict[str, Any]
 
@@ -64,7 +64,9 @@ def training_view(folder: RunFolder, after: int = 0) -> Entry:
         "epoch": _number(last.get("epoch")),
         "learning_rate": _number(last.get("learning_rate")),
         "tokens_a_second": _number(speed),
-        "seconds_left": plan.seconds_left(last) if state == "training" else None,
+        "seconds_left": (
+            plan.seconds_left(last, pace(progress)) if state == "training" else None
+        ),
         "best": _best(config, validations),
         "train": thinned(
             [
@@ -166,16 +168,28 @@ class _Plan:
         seconds = _number(last.get("seconds"))
         return bool(self.seconds and seconds and seconds >= self.seconds)
 
-    def seconds_left(self, last: Entry) -> float | None:
-        """How long it will take from here, as fast as it went so far."""
-        seconds, step = _number(last.get("seconds")), last.get("step", 0)
-        if seconds is None or not step:
-            return None
-        if self.seconds is not None:
+    def seconds_left(self, last: Entry, pace: float | None) -> float | None:
+        """How long it will take from here; pace: seconds a step."""
+        seconds = _number(last.get("seconds"))
+        if self.seconds is not None and seconds is not None:
             return round(max(self.seconds - seconds, 0.0), 1)
-        if self.steps is None:
+        if self.steps is None or pace is None:
             return None
-        return round(max(self.steps - step, 0) * seconds / step, 1)
+        return round(max(self.steps - last["step"], 0) * pace, 1)
+
+
+def pace(progress: list[Entry]) -> float | None:
+    """Seconds a step, over the later half of what is known: at its beginning a run
+    compiles. None where there is too little to tell."""
+    rows = [row for row in progress if _number(row.get("seconds")) is not None]
+    if not rows:
+        return None
+    last = rows[-1]
+    later = [row for row in rows[:-1] if row["step"] >= last["step"] / 2] or rows[-2:-1]
+    if later:
+        steps = last["step"] - later[0]["step"]
+        return max(last["seconds"] - later[0]["seconds"], 0.0) / steps
+    return last["seconds"] / last["step"] if last["step"] >= ENOUGH_STEPS else None
 
 
 def _state(folder: RunFolder, plan: _Plan, last: Entry) -> str:

@@ -10,6 +10,7 @@ from flaxformer_mt.errors import InputError
 from flaxformer_mt.serving.training_view import (
     MOST_POINTS,
     has_log,
+    pace,
     thinned,
     training_view,
 )
@@ -64,6 +65,14 @@ def test_a_run_that_trains_tells_how_far_it_is(tmp_path):
         "chrf": 30.0,
         "samples": samples["samples"],
     }
+
+
+def test_the_time_that_is_left_is_told_without_the_compilation():
+    compiled = row(1, 6.0, seconds=40.0)
+    assert pace([]) is None and pace([compiled]) is None
+    steady = [row(step, 5.0, seconds=40.0 + step / 10) for step in (11, 21, 41, 61)]
+    assert pace([compiled, steady[0]]) == pytest.approx(0.11)
+    assert pace([compiled, *steady]) == pytest.approx(0.1)
 
 
 def test_a_run_without_a_progress_has_its_validations_for_a_curve(tmp_path):
