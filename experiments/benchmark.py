@@ -28,9 +28,11 @@ import dataclasses
 import json
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +61,7 @@ from experiments.turns import (
 from flaxformer_mt.config import DataConfig, ModelConfig, TrainConfig
 from flaxformer_mt.model.transformer import init_params, make_model
 from flaxformer_mt.presets import preset
+from flaxformer_mt.session import STEPS_IN_FLIGHT
 from flaxformer_mt.text.batching import (
     Batch,
     EpochBatches,
@@ -172,6 +175,7 @@ class Training:
         """Back to the first parameters."""
         params = jax.tree.map(jnp.copy, self.params)
         self.state = self.devices.place_state(state_of(params, self.tx))
+        self.in_flight: deque[jax.Array] = deque()
 
     def step(self, batch: Batch) -> Any:
         """The batch's sums, after an update; the program is compiled once a shape."""
@@ -187,6 +191,11 @@ class Training:
             )
             self.compile_seconds += time.perf_counter() - started
         self.state, totals = self.programs[shape](*arguments)
+        # As in a run: the host is never far ahead. XLA's threads would all wait for
+        # each other where hundreds of steps are under way on two devices.
+        self.in_flight.append(totals.nats)
+        if len(self.in_flight) > STEPS_IN_FLIGHT:
+            self.in_flight.popleft().block_until_ready()
         return totals
 
     def run(self, batches: Sequence[Batch]) -> float:
@@ -311,19 +320,17 @@ class Setting:
     device: str = "cpu"
 
 
-def measure_step(setting: Setting) -> dict[str, Any]:
-    """A training step in each case."""
-    result: dict[str, Any] = {}
-    cases = CASES[:2] if setting.quick else CASES
-    for case in cases:
-        result[case.name] = measure_case(case, setting)
-        print(json.dumps({case.name: result[case.name]}), file=sys.stderr)
+def step_cases(setting: Setting) -> dict[str, tuple[Case, str]]:
+    """The cases of the measure step, and the type of their products."""
+    cases = CASES[1:2] if setting.quick else CASES
+    found = {f"step, {case.name}": (case, "float32") for case in cases}
     if setting.device == "gpu":
-        for case in GPU_CASES:
-            for dtype in ("float32", "bfloat16"):
-                name = f"{case.name}, {dtype}"
-                result[name] = measure_case(case, setting, dtype=dtype)
-    return result
+        found |= {
+            f"step, {case.name}, {dtype}": (case, dtype)
+            for case in GPU_CASES
+            for dtype in ("float32", "bfloat16")
+        }
+    return found
 
 
 def measure_case(case: Case, setting: Setting, *, dtype: str = "float32") -> dict:
@@ -594,13 +601,39 @@ def measure_rate(setting: Setting) -> dict[str, Any]:
 # ---- the whole -----------------------------------------------------------------------
 
 MEASURES: dict[str, Callable[[Setting], dict[str, Any]]] = {
-    "step": measure_step,
     "epoch": measure_epoch,
     "memorise": measure_memorise,
     "loss": measure_loss,
     "translate": measure_translate,
     "rate": measure_rate,
 }
+NAMES = ("step", *MEASURES)
+
+
+def measure_here(name: str, setting: Setting) -> dict[str, Any]:
+    """One measure, or one case of a step, in this process."""
+    if setting.device == "cpu":
+        share_cores()
+        jax.config.update("jax_platforms", "cpu")
+        if name != "translate":  # which has no use for a device a core
+            divide_cpu(THREADS, rows=THREADS * 8)
+    if name in MEASURES:
+        return MEASURES[name](setting)
+    case, dtype = step_cases(setting)[name]
+    return measure_case(case, setting, dtype=dtype)
+
+
+def measure_apart(name: str) -> dict[str, Any]:
+    """One measure by a process of its own, which has its own memory and devices."""
+    command = [sys.executable, "-m", "experiments.benchmark", *sys.argv[1:]]
+    done = subprocess.run(
+        [*command, "--here", name], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    measured = json.loads(done.stdout.strip().split("\n")[-1])
+    print(json.dumps({name: measured}, indent=1), file=sys.stderr)
+    return measured
 
 
 def rows_of(name: str, measured: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -645,7 +678,7 @@ def show_table(results: dict[str, dict[str, Any]]) -> None:
 def main() -> None:
     """python -m experiments.benchmark"""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", nargs="+", choices=MEASURES, default=[])
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=[])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="a minute; writes nothing")
     parser.add_argument("--tatoeba", type=Path, help="Tatoeba.zip, for epoch and loss")
@@ -655,29 +688,34 @@ def main() -> None:
         default=sys.executable,
         help="a Python with torch (default: this one)",
     )
+    parser.add_argument("--here", default="", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     repeats = 3 if asked.quick else asked.repeats
     setting = Setting(
         asked.torch_python, repeats, asked.quick, asked.tatoeba, asked.device
     )
-    if asked.device == "cpu":
-        share_cores()
-        jax.config.update("jax_platforms", "cpu")
-        divide_cpu(THREADS, rows=THREADS * 8)
+    if asked.here:
+        print(json.dumps(measure_here(asked.here, setting)))
+        return
     needs_corpus = ("epoch", "loss")
     names = asked.only or [
         name
-        for name in (("step", "translate") if asked.quick else MEASURES)
+        for name in (("step", "translate") if asked.quick else NAMES)
         if asked.tatoeba or name not in needs_corpus
     ]
     command = ["--only", *names, "--repeats", str(repeats), "--device", asked.device]
     results = {}
     for name in names:
-        results[name] = MEASURES[name](setting)
+        if name == "step":
+            results[name] = {
+                case.removeprefix("step, "): measure_apart(case)
+                for case in step_cases(setting)
+            }
+        else:
+            results[name] = measure_apart(name)
         if not asked.quick:
             key = name if asked.device == "cpu" else f"{name}, gpu"
             write_result(key, results[name], command, module="benchmark", file=RESULT)
-        print(json.dumps({name: results[name]}, indent=1), file=sys.stderr)
     show_table(results)
 
 

@@ -158,7 +158,9 @@ def serve(arguments: list[str]) -> None:
 
 def tell_address(options: ServeOptions, port: int) -> None:
     """Tells where it can be reached, and by whom."""
-    say(f"http://localhost:{port} translates; Ctrl-C stops.")
+    host = "localhost" if options.host in (*ANY_ADDRESS, *LOOPBACK) else options.host
+    host = f"[{host}]" if ":" in host else host
+    say(f"http://{host}:{port} translates; Ctrl-C stops.")
     if options.host not in ("127.0.0.1", "::1", "localhost"):
         say(
             f"warning: --host {options.host} lets every machine that can reach this "

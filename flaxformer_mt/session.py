@@ -336,6 +336,7 @@ class Session:
         self.by_number = bool(more_steps)
         end = self.step + more_steps if more_steps else self._end_of(self.asked)
         minutes = None if more_steps or end else self.asked.train.minutes
+        self.ends = {"minutes": minutes} if end is None else {"steps": end}
         self._lose_patience(self.fitted().best_step)
         if self._at_end(end, minutes):
             if self.step and self.validated_step != self.step:
@@ -481,6 +482,7 @@ class Session:
                 "learning_rate": float(self.schedule(step - 1)),
                 "tokens_a_second": round(speed, 1),
                 "seconds": round(seconds, 1),
+                **self.ends,
             }
         )
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+PAGE = ROOT / "flaxformer_mt" / "serving" / "page"
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
@@ -28,6 +30,8 @@ def test_the_wheel_carries_package_corpus_and_model_and_nothing_else(installed):
     site, names = installed
     assert "flaxformer_mt/shipped/data/en-fa/train.tsv" in names
     assert "flaxformer_mt/shipped/weights/starter/config.json" in names
+    pages = {f"flaxformer_mt/serving/page/{p.name}" for p in PAGE.iterdir()}
+    assert len(pages) >= 6 and pages <= set(names)
     roots = {name.split("/")[0] for name in names}
     assert {r for r in roots if not r.endswith(".dist-info")} == {"flaxformer_mt"}
     (entry_points,) = [n for n in names if n.endswith("entry_points.txt")]

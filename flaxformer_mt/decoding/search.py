@@ -55,9 +55,10 @@ class Output(NamedTuple):
     failed: bool = False  # the model returned no number
 
 
-# Is told now and then which sources are still being decoded, and may ask what one of
-# them has come to so far. What it raises ends the call.
-Watch = Callable[[Sequence[int], Callable[[int], list[Output]]], None]
+# Is told now and then which sources of a batch are still being decoded, may ask what
+# one of them has come to so far, and returns whether any of them is still wanted. What
+# it raises ends the call.
+Watch = Callable[[Sequence[int], Callable[[int], list[Output]]], bool]
 
 
 class Search(Protocol):
@@ -130,6 +131,8 @@ class Batch:
     owners: list[int] = struct.field(pytree_node=False)  # the source of each row
     frame: Frame = struct.field(pytree_node=False)
     position: int = struct.field(pytree_node=False)
+    # Nobody wants the rows that are not at their end.
+    is_given_up: bool = struct.field(pytree_node=False, default=False)
 
 
 def decode(
@@ -143,7 +146,8 @@ def decode(
     has: frozenset[str] = frozenset(),
     watch: Watch | None = None,
 ) -> list[list[Output]]:
-    """What the search gives for each source, best first.
+    """What the search gives for each source, best first; nothing for one that nobody
+    wants any more.
 
     Args:
       params: the model's, or the Weights that `weights_of` makes of them, once.
@@ -180,6 +184,8 @@ def decode(
         host = jax.device_get(batch.state.replace(cache=None))
         rest = []
         for row, owner in enumerate(batch.owners):
+            if host.alive[row] and batch.is_given_up:
+                continue
             if host.alive[row] and batch.position < limit:
                 rest.append(row)
             else:
@@ -215,8 +221,9 @@ def _run(
         if is_full or (position > first and position % TOKENS_BETWEEN_CHECKS == 0):
             now = batch.replace(state=state, position=position)
             alive = np.flatnonzero(np.asarray(state.alive)[: len(batch.owners)])
-            if watch is not None and len(alive):
-                _show(now, search, alive, watch)
+            is_seen = watch is not None and len(alive)
+            if is_seen and not _show(now, search, alive, watch):
+                return now.replace(is_given_up=True)
             if is_full or not len(alive):
                 return now
             places = _places(now, sources, alive)
@@ -231,11 +238,12 @@ def _run(
     return batch.replace(state=state, position=limit)
 
 
-def _show(batch: Batch, search: Search, alive: np.ndarray, watch: Watch) -> None:
-    """Lets somebody look at the rows of a batch that go on."""
+def _show(batch: Batch, search: Search, alive: np.ndarray, watch: Watch) -> bool:
+    """Lets somebody look at the rows of a batch that go on, and returns whether they
+    are to."""
     rows = {batch.owners[row]: int(row) for row in alive}
     on_host = functools.cache(lambda: jax.device_get(batch.state.replace(cache=None)))
-    watch(tuple(rows), lambda owner: search.outputs(on_host(), rows[owner]))
+    return watch(tuple(rows), lambda owner: search.outputs(on_host(), rows[owner]))
 
 
 def _compile_step(

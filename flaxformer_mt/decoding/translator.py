@@ -378,6 +378,8 @@ class Translator:
         parts = []
         for future, place in text.parts:
             outputs = future.result()[place]
+            if not outputs:
+                raise AbandonedError
             text.report.failed += outputs[0].failed
             text.report.truncated += outputs[0].truncated and not outputs[0].failed
             parts.append([self._hypothesis(output, text.report) for output in outputs])
@@ -719,7 +721,7 @@ class _Run:
             if now and len(batches) == 1:
                 # Nothing else is to be done meanwhile, and another thread would take
                 # a tenth of a single sentence's time to wake up.
-                future = _done(lambda: self.decode(batch, frame, has, watch))  # noqa: B023
+                future = _done(self.decode(batch, frame, has, watch))
             else:
                 future = workers.submit(self.decode, batch, frame, has, watch)
             for place, i in enumerate(members):
@@ -788,13 +790,10 @@ def _with_keys(texts: list[_Text]) -> list[Source]:
     return sources
 
 
-def _done(call: Callable[[], Any]) -> Future:
-    """A future that has what the call returns; of errors only that nobody wants it."""
+def _done(result: Any) -> Future:
+    """A future that has this result."""
     future: Future = Future()
-    try:
-        future.set_result(call())
-    except AbandonedError as error:
-        future.set_exception(error)
+    future.set_result(result)
     return future
 
 
@@ -816,14 +815,13 @@ class _Watched:
     def of_batch(self, members: list[_Place]) -> Watch:
         """The watch of a batch that has these pieces."""
 
-        def watch(owners: Sequence[int], so_far: Callable[[int], list[Output]]) -> None:
+        def watch(owners: Sequence[int], so_far: Callable[[int], list[Output]]) -> bool:
             is_wanted = False
             for owner in owners:
                 text, piece = members[owner]
                 show = functools.partial(self._text, text, piece, so_far, owner)
                 is_wanted |= self.watch(self.places[text], show)
-            if not is_wanted:
-                raise AbandonedError
+            return is_wanted
 
         return watch
 

@@ -222,6 +222,8 @@ class Service:
                 return future.result()
             if gone is not None and gone.done():
                 raise ClientDisconnect
+            if job.way not in self.engine.known:
+                raise not_ready("what this takes is being compiled: ask again soon.")
             raise too_slow(self.limits.deadline)
         except (TimeoutError, AbandonedError):
             raise too_slow(self.limits.deadline) from None
@@ -267,6 +269,7 @@ class Service:
     ) -> AsyncIterator[str]:
         """What has come so far, again and again, and at last the whole answer."""
         whole = asyncio.ensure_future(self.result(job))
+        part: asyncio.Future | None = None
         try:
             while not whole.done():
                 part = asyncio.ensure_future(parts.get())
@@ -284,6 +287,8 @@ class Service:
         finally:
             job.cancel()
             whole.cancel()
+            if part is not None:
+                part.cancel()
 
     async def explain(self, request: Request) -> Response:
         """POST /api/explain"""

@@ -30,6 +30,7 @@ EXPLAIN, WORDS = "explain", "words"  # ways beside those of searching
 # How long one that has nothing to do waits for more to do together, where the last time
 # there was more: clients that were answered together ask again together.
 SECONDS_TO_GATHER = 0.004
+CHARACTERS_OF_ONE = 200  # of a text that counts as one
 
 
 @dataclasses.dataclass(eq=False)
@@ -55,6 +56,12 @@ class Job:
     def is_wanted(self) -> bool:
         """Whether somebody still waits for it."""
         return not self.is_cancelled and time.monotonic() < self.deadline
+
+    @property
+    def cost(self) -> int:
+        """Its texts, of which a long one counts as several: all that are decoded
+        together wait for the last."""
+        return sum(1 + len(line.text) // CHARACTERS_OF_ONE for line in self.lines)
 
     def finish(self, result: Any) -> None:
         """Hands over the result; an exception is raised where it is waited for."""
@@ -132,6 +139,7 @@ class Engine:
         """
         with self.changed:
             self.check()
+            self._forget_unwanted()
             unready = sum(map(len, self.unready.values()))
             if len(self.waiting) + unready >= self.limits.waiting:
                 raise busy()
@@ -140,6 +148,13 @@ class Engine:
             else:
                 self.unready.setdefault(job.way, []).append(job)
             self.changed.notify_all()
+
+    def _forget_unwanted(self) -> None:
+        """What nobody waits for takes no place in the line."""
+        for jobs in (self.waiting, *self.unready.values()):
+            for job in [each for each in jobs if not each.is_wanted]:
+                jobs.remove(job)
+                job.finish(TimeoutError())
 
     def check(self) -> None:
         """Raises Refusal while there is no model."""
@@ -170,7 +185,7 @@ class Engine:
         """The first job that is still wanted, and others that go with it."""
         taken: list[Job] = []
         left: collections.deque[Job] = collections.deque()
-        num_lines = 0
+        cost = 0
         with self.changed:
             for job in self.waiting:
                 if not job.is_wanted:
@@ -179,10 +194,10 @@ class Engine:
                 goes_with = not taken or (
                     job.group == taken[0].group
                     and job.task is None
-                    and num_lines + len(job.lines) <= self.limits.together
+                    and cost + job.cost <= self.limits.together
                 )
                 (taken if goes_with else left).append(job)
-                num_lines += len(job.lines) * goes_with
+                cost += job.cost * goes_with
             self.waiting = left
         return taken
 
@@ -234,7 +249,7 @@ class Engine:
                     self.changed.wait_for(lambda: self.unready or self.is_stopping)
                     asked = next(iter(self.unready), None)
                 if asked is not None:
-                    self._compile(asked)
+                    self._compile_asked(asked)
         except FlaxformerError as error:
             self._fail(error)
         except Exception as error:
@@ -278,6 +293,13 @@ class Engine:
             way = (asked or usual)[0]
             usual.remove(way)
             yield way
+
+    def _compile_asked(self, way: Hashable) -> None:
+        """As _compile; a way that fails, as for want of memory, ends no server."""
+        try:
+            self._compile(way)
+        except Exception:
+            _log.exception("%s could not be compiled", way)
 
     def _compile(self, way: Hashable) -> None:
         """Compiles all programs that the way may need, and lets its jobs go on."""

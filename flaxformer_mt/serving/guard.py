@@ -7,6 +7,7 @@ one that has pointed its name at this machine with its own Host.
 """
 
 import asyncio
+import functools
 import ipaddress
 import json
 import logging
@@ -36,6 +37,7 @@ SECURITY = (
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
 )
+LIBRE = ("/translate", "/languages")  # routes that LibreTranslate has
 _ENCODED = [(name.encode(), value.encode()) for name, value in SECURITY]
 _HOST = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9A-Za-z._-]+)(?::\d+)?")
 
@@ -56,21 +58,23 @@ class Guard:
             return
         answer = _Answer(send)
         body = _Body(receive, self.limits)
+        is_libre = scope["path"] in LIBRE
+        told = functools.partial(refuse, body=body, is_libre=is_libre)
         try:
             self.check(scope)
             await self.app(scope, body.receive, answer.send)
         except (Refusal, HTTPException) as error:
             if not answer.has_begun:
-                await refuse(as_refusal(error), body)(scope, receive, answer.send)
+                await told(as_refusal(error))(scope, receive, answer.send)
         except ClientDisconnect:
             pass
         except asyncio.CancelledError:  # by the server alone, when its grace is over
             if not answer.has_begun:
-                await refuse(stopping(), body)(scope, receive, answer.send)
+                await told(stopping())(scope, receive, answer.send)
         except Exception as error:
             refusal = logged(error, scope["path"])
             if not answer.has_begun:
-                await refuse(refusal, body)(scope, receive, answer.send)
+                await told(refusal)(scope, receive, answer.send)
 
     def check(self, scope: Scope) -> None:
         """Raises Refusal for a request that is not answered, whatever it asks."""
@@ -220,13 +224,16 @@ def logged(error: Exception, where: str) -> Refusal:
     )
 
 
-def refuse(refusal: Refusal, body: Any = None) -> Response:
-    """The answer; the connection ends with it where the question was not read."""
+def refuse(refusal: Refusal, body: Any = None, *, is_libre: bool = False) -> Response:
+    """The answer; the connection ends with it where the question was not read.
+
+    is_libre: in LibreTranslate's form, whose clients show the error as it is.
+    """
     headers = dict(refusal.headers)
     if refusal.status in (408, 413, 414, 431) or (
         body is not None and not body.is_whole
     ):
         headers["connection"] = "close"
     # ASCII alone: half of a surrogate pair may be in what is quoted.
-    content = json.dumps(refusal.content())
-    return Response(content, refusal.status, headers, "application/json")
+    content = {"error": refusal.message} if is_libre else refusal.content()
+    return Response(json.dumps(content), refusal.status, headers, "application/json")

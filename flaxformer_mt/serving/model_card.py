@@ -50,20 +50,19 @@ class ModelCard:
         """The card of a run, whose model may not be there yet."""
         src, tgt = languages(folder.config())
         name = folder.path.resolve().name
-        if translator is None:
-            return cls(name, src, tgt)
         pairs = [*folder.held_out("validation"), *folder.held_out("test")]
-        tokenizers = translator.src_tokenizer, translator.tgt_tokenizer
-        vocabularies = [tokenizer.vocabulary.tokens for tokenizer in tokenizers]
+        vocabularies = [
+            tokenizer.vocabulary.tokens for tokenizer in folder.tokenizers()
+        ]
         return cls(
             name,
             src,
             tgt,
             direction(src, [pair.src for pair in pairs] or vocabularies[0]),
             direction(tgt, [pair.tgt for pair in pairs] or vocabularies[1]),
-            translator.model.cfg.max_length,
+            translator.model.cfg.max_length if translator else 0,
             examples([pair.src for pair in pairs]),
-            fingerprint(translator.params),
+            fingerprint(translator.params) if translator else "",
         )
 
     def content(self, limits: Limits, *, is_training: bool) -> dict[str, Any]:

@@ -136,7 +136,8 @@ def schemas(limits: Limits) -> Schema:
             api_key=TEXT,
         ),
         "LibreAnswer": _object(translatedText={"oneOf": [TEXT, _list(TEXT)]}),
-        "Error": _object(error=_object(code=TEXT, message=TEXT)),
+        # LibreTranslate's routes say the message alone.
+        "Error": _object(error={"oneOf": [_object(code=TEXT, message=TEXT), TEXT]}),
     }
 
 

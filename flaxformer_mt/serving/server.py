@@ -169,9 +169,10 @@ def listen(host: str, port: int) -> socket.socket:
         )
         family, _, _, _, address = found[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
         raise InputError(
-            f"--host must be an address of this machine; got {host}: {error.strerror}."
+            f"--host must be an address of this machine; got {host}: {why}."
         ) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

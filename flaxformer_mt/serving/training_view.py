@@ -4,8 +4,8 @@
     metrics.jsonl     an entry for each validation, rewritten whole
     progress.jsonl    rows that grow while it trains (a run may have none):
                       {"step", "epoch", "loss", "learning_rate", "tokens_a_second",
-                      "seconds"}, and {"step", "samples": [{"src", "tgt", "ref"}]} at
-                      a validation
+                      "seconds", "steps" or "minutes" (the end), "ended"}, and
+                      {"step", "samples": [{"src", "tgt", "ref"}]} at a validation
     checkpoints/lock.pid   the process that trains
 
 Another process may be writing them: half a line is no line yet, and a step that comes
@@ -52,8 +52,8 @@ def training_view(folder: RunFolder, after: int = 0) -> Entry:
     samples = {row["step"]: row["samples"] for row in rows if "samples" in row}
     if not progress:  # a run of before there was a progress
         progress = [_as_progress(entry) for entry in validations]
-    last = max([*validations, *progress], key=lambda e: e["step"], default={})
-    plan = _Plan.of(config, validations, last)
+    last = max([*progress, *validations], key=lambda e: e["step"], default={})
+    plan = _Plan.of(config, validations, progress[-1] if progress else last)
     state = _state(folder, plan, last)
     speed = last.get("tokens_a_second") if state == "training" else None
     return {
@@ -149,6 +149,11 @@ class _Plan:
 
     @classmethod
     def of(cls, config: Config, validations: list[Entry], last: Entry) -> "_Plan":
+        # As the newest start had it: the config tells of the first.
+        if _number(last.get("steps")):
+            return cls(int(last["steps"]), None)
+        if _number(last.get("minutes")):
+            return cls(None, 60.0 * last["minutes"])
         kind, amount = config.train.budget
         if kind == "steps":
             return cls(int(amount), None)

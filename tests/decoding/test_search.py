@@ -243,6 +243,7 @@ def test_who_watches_sees_beginnings_and_changes_nothing(opts):
     def watch(owners, so_far):
         for owner in owners:
             seen.setdefault(owner, []).append(so_far(owner)[0].token_ids)
+        return True
 
     plain, watched = (found(sources, opts, SMALL, watch=w) for w in (None, watch))
     assert_same(plain, watched)
@@ -254,6 +255,18 @@ def test_who_watches_sees_beginnings_and_changes_nothing(opts):
         if opts != BEAM:  # there another hypothesis may become the best
             for part in parts:
                 assert plain[owner][0].token_ids[: len(part)] == part
+
+
+@pytest.mark.parametrize("opts", WAYS, ids=str)
+def test_what_has_ended_is_kept_when_nobody_wants_the_rest(opts):
+    sources = sources_of(16)
+    plain = found(sources, opts, ONE)
+    ends = sorted({len(outputs[0].token_ids) for outputs in plain})
+    given_up = found(sources, opts, ONE, watch=lambda owners, _: False)
+    assert ends[0] <= 8 < ends[-1]
+    for before, after in zip(plain, given_up, strict=True):
+        assert after == [] or after == before
+    assert [] in given_up and any(given_up)
 
 
 def test_what_a_watch_raises_ends_the_call():

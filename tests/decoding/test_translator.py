@@ -614,6 +614,18 @@ def test_a_line_that_nobody_wants_is_given_up(translator):
     assert wanted[1].text == translator.translate("dcba " * 5)
 
 
+def test_a_line_that_is_done_is_kept_when_its_neighbour_is_given_up(translator):
+    texts = [text for text in TEXTS if text.strip()]
+    alone = [translator.translate(text) for text in texts]
+    ends = [len(translator.tgt_tokenizer.encode(text)) for text in alone]
+    assert min(ends) < 8 < max(ends)  # at the eighth token somebody asks
+    found = translator.together([Line(text) for text in texts], watch=lambda *_: False)
+    kept = [each for each in found if not isinstance(each, AbandonedError)]
+    assert kept and len(kept) < len(found)
+    for text, each in zip(alone, found, strict=True):
+        assert isinstance(each, AbandonedError) or each.text == text
+
+
 def test_after_preparing_nothing_is_compiled(monkeypatch):
     letters = Vocabulary.of_characters(["abcd .?"], Specials())
     fresh = make_translator(CharacterTokenizer(letters, NORMALIZER), layers=1)

@@ -177,8 +177,9 @@ def test_libretranslate_answers_a_list_with_a_list(client):
 def test_libretranslate_refuses_other_languages(client):
     fields = {"q": "a", "source": "en", "target": "de"}
     response = client.post("/translate", json=fields)
-    assert error_of(response) == (400, "other_languages")
-    assert "from en to fa" in response.json()["error"]["message"]
+    assert response.status_code == 400
+    # A sentence, as its clients show it.
+    assert "from en to fa" in response.json()["error"]
 
 
 def test_libretranslate_lists_the_languages(client):

@@ -182,3 +182,64 @@ def test_a_request_that_waited_too_long_is_not_begun():
         with pytest.raises(TimeoutError):
             jobs[0].future.result(20)
     assert model.batches == [["in time"]]
+
+
+def waiting_job(seconds: float, way=("greedy", 0, 0)) -> Job:
+    deadline = time.monotonic() + seconds
+    return Job(way=way, group=0, deadline=deadline, lines=(Line("a"),))
+
+
+def test_s5_what_nobody_waits_for_takes_no_place_in_the_line():
+    engine = Engine(lambda: FakeModel(), Limits(waiting=2), lambda _: CARD)
+    engine.translator = FakeModel()  # its threads do not run: all that comes waits
+    engine.known.add(("greedy", 0, 0))
+    late, unready = waiting_job(0.0), waiting_job(30.0, way=("beam", 3, 1))
+    for job in (late, unready):
+        engine.submit(job)
+    unready.cancel()
+    for _ in range(2):
+        engine.submit(waiting_job(30.0))
+    with pytest.raises(Refusal, match="busy"):
+        engine.submit(waiting_job(30.0))
+    assert late.future.done() and unready.future.done()
+
+
+def test_a_way_that_cannot_be_compiled_ends_no_server():
+    model = FakeModel()
+
+    def prepare(search, *, scores):
+        if getattr(search, "beam_size", 0) == 3:
+            raise MemoryError
+        yield
+
+    model.prepare = prepare
+    with fake_engine(model) as engine, served(application(engine)) as port:
+        client = Client(port)
+        assert ask(client, "a", {"search": "beam", "beam_size": 3})[0]["text"] == "A"
+        assert ask(client, "b", {"search": "beam", "beam_size": 2})[0]["text"] == "B"
+        assert engine.failure is None
+
+
+def test_who_waits_for_a_compilation_is_asked_to_come_again():
+    model, gate = FakeModel(), threading.Event()
+
+    def prepare(search, *, scores):
+        if getattr(search, "beam_size", 0) == 3:
+            gate.wait(30)
+        yield
+
+    model.prepare = prepare
+    with fake_engine(model, deadline=0.3) as engine:
+        with served(application(engine)) as port:
+            way = {"search": "beam", "beam_size": 3}
+            response = Client(port).post("/api/translate", json={"text": "a", **way})
+            assert response.status_code == 503 and response.headers["retry-after"]
+            assert response.json()["error"]["code"] == "not_ready"
+        gate.set()
+
+
+def test_long_texts_are_not_put_together_with_many_others():
+    lines = tuple(Line("x" * 1000) for _ in range(4))
+    job = Job(way=0, group=0, deadline=0.0, lines=lines)
+    assert job.cost == 4 * 6
+    assert Job(way=0, group=0, deadline=0.0, lines=(Line("short"),)).cost == 1

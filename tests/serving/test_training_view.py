@@ -67,6 +67,19 @@ def test_a_run_that_trains_tells_how_far_it_is(tmp_path):
     }
 
 
+def test_a_run_that_ended_before_its_time_is_finished(tmp_path):
+    """As by patience; its last row has the step of its last validation."""
+    ended = row(100, 2.0, ended=True)
+    view = training_view(run_of(tmp_path, [VALIDATION], [row(50, 3.0), ended]))
+    assert view["state"] == "finished" and view["steps"] == 400
+
+
+def test_a_later_end_than_the_config_tells_counts(tmp_path):
+    now = row(500, 1.0, steps=1000, seconds=50.0)
+    view = training_view(run_of(tmp_path, [VALIDATION], [now], trains=True))
+    assert (view["step"], view["steps"], view["seconds_left"]) == (500, 1000, 50.0)
+
+
 def test_the_time_that_is_left_is_told_without_the_compilation():
     compiled = row(1, 6.0, seconds=40.0)
     assert pace([]) is None and pace([compiled]) is None

@@ -79,10 +79,15 @@ function faultOf(text) {
 async function patiently(attempt, signal) {
   for (let tries = 1; ; tries++) {
     try {
-      return await attempt();
+      const found = await attempt();
+      if (tries > 1) complain(null);
+      return found;
     } catch (error) {
       if (!(error instanceof Refusal) || error.retryAfter === null) throw error;
-      if (tries === MOST_TRIES) throw error;
+      if (tries === MOST_TRIES) {
+        complain(null);
+        throw error;
+      }
       const seconds = Math.max(error.retryAfter, 0.5);
       complain(error, `Trying again in ${seconds} s.`);
       await wait(seconds, signal);
@@ -97,10 +102,15 @@ async function stream(text, signal) {
   for await (const [name, data] of events(response)) {
     if (signal.aborted) return;
     if (name === "partial") showPartial(data.text);
-    if (name === "error") throw new Refusal(data.error.message);
+    if (name === "error") throw refusalOf(data.error);
     if (name === "done") return showWhole(text, data);
   }
   throw new Refusal("The translation broke off before its end.");
+}
+
+// What is said within a stream has no header that says when to ask again.
+function refusalOf({ code, message }) {
+  return new Refusal(message, { retryAfter: code === "not_ready" ? 2 : null });
 }
 
 // ---- how to search ----
@@ -132,6 +142,7 @@ function showSettings() {
     group.hidden = group.dataset.for !== way();
   const { beam_size: size, n_best: count } = settings.elements;
   size.max = model.limits.beam ?? MOST_HYPOTHESES;
+  size.min = Math.min(2, size.max);
   count.max = size.value;
   for (const output of settings.querySelectorAll("output")) {
     const input = output.parentElement.querySelector("input");
@@ -434,7 +445,9 @@ function details() {
     // One that was cut off leaves no room behind itself; the same search finds it too.
     return found ?? byWords(await asked({ text, ...choices(), prefix }), words);
   })();
-  return shown.details;
+  const of = shown;
+  of.details.catch(() => { of.details = null; }); // it may be asked for again
+  return of.details;
 }
 
 async function showReads(index) {
