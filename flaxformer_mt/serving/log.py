@@ -35,10 +35,12 @@ def escaped(text: str, *, keep_indented_lines: bool = False) -> str:
 
 
 def begin_log() -> None:
-    """Writes warnings and errors to stderr from now on."""
+    """Writes warnings and errors to stderr from now on; that a client sends what is no
+    HTTP is neither."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s"))
     for name in ("flaxformer_mt.serving", "uvicorn.error"):
         log = logging.getLogger(name)
         log.handlers, log.propagate = [handler], False
-        log.setLevel(logging.WARNING)
+        is_ours = name.startswith("flaxformer_mt")
+        log.setLevel(logging.WARNING if is_ours else logging.ERROR)

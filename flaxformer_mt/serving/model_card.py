@@ -51,9 +51,10 @@ class ModelCard:
         src, tgt = languages(folder.config())
         name = folder.path.resolve().name
         pairs = [*folder.held_out("validation"), *folder.held_out("test")]
-        vocabularies = [
-            tokenizer.vocabulary.tokens for tokenizer in folder.tokenizers()
-        ]
+        vocabularies: list[list[str]] = [[], []]
+        if translator is not None:
+            sides = translator.src_tokenizer, translator.tgt_tokenizer
+            vocabularies = [side.vocabulary.tokens for side in sides]
         return cls(
             name,
             src,

@@ -105,6 +105,9 @@ class Protocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP: said in JSON, as everything else."""
+        if self.cycle is not None:  # whoever is at the answer has nobody to send it to
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()  # an answer is on its way already
             return

@@ -1,5 +1,6 @@
 """One translator for every entry: line in, line out, whatever its neighbours."""
 
+import collections
 import functools
 import itertools
 import types
@@ -615,15 +616,23 @@ def test_a_line_that_nobody_wants_is_given_up(translator):
 
 
 def test_a_line_that_is_done_is_kept_when_its_neighbour_is_given_up(translator):
-    texts = [text for text in TEXTS if text.strip()]
-    alone = [translator.translate(text) for text in texts]
-    ends = [len(translator.tgt_tokenizer.encode(text)) for text in alone]
-    assert min(ends) < 8 < max(ends)  # at the eighth token somebody asks
-    found = translator.together([Line(text) for text in texts], watch=lambda *_: False)
+    lines = [Line("abc", number=i) for i in range(12)]
+    alone = translator.together(lines, SampleOptions())
+    lengths = [len(each.hypotheses[0].token_ids) for each in alone]
+    # Somebody looks at every eighth token; at one look some have ended, not all.
+    looks = -(-min(lengths) // search.TOKENS_BETWEEN_CHECKS)
+    assert looks * search.TOKENS_BETWEEN_CHECKS < max(lengths)
+    seen = collections.Counter()
+
+    def watch(number, text):
+        seen[number] += 1
+        return seen[number] < looks
+
+    found = translator.together(lines, SampleOptions(), watch=watch)
     kept = [each for each in found if not isinstance(each, AbandonedError)]
     assert kept and len(kept) < len(found)
-    for text, each in zip(alone, found, strict=True):
-        assert isinstance(each, AbandonedError) or each.text == text
+    for before, after in zip(alone, found, strict=True):
+        assert isinstance(after, AbandonedError) or after.text == before.text
 
 
 def test_after_preparing_nothing_is_compiled(monkeypatch):
