@@ -28,7 +28,7 @@ from flaxformer_mt.train import fit
 from flaxformer_mt.training.checkpoints import load_params
 from tests.conftest import leaves
 
-KILLS = int(os.environ.get("FLAXFORMER_MT_KILLS", "6"))
+KILLS = int(os.environ.get("FLAXFORMER_MT_KILLS", "4"))
 PAIRS = [(f"the word {i}", f"واژه {i} می\u200cشود") for i in range(300)]
 
 
