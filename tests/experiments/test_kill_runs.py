@@ -19,7 +19,7 @@ from flaxformer_mt.training import checkpoints
 from flaxformer_mt.training.checkpoints import CheckpointStore
 from tests.training.conftest import needs_fork
 
-NUM_KILLS = int(os.environ.get("FLAXFORMER_MT_KILLS", "10"))
+NUM_KILLS = int(os.environ.get("FLAXFORMER_MT_KILLS", "6"))
 
 pytestmark = needs_fork
 
