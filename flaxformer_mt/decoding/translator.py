@@ -290,7 +290,8 @@ class Translator:
         Args:
           search: options, or a search of one's own.
           watch: called every few tokens, from several threads. A batch in which no
-            line is wanted any more ends, and its lines come back as AbandonedError.
+            line is wanted any more ends; those of its lines that have not ended by then
+            come back as AbandonedError.
         """
         limit = self.model.cfg.max_length
         run = _Run(self, search, limit, scores, 0)
