@@ -163,8 +163,7 @@ class Training:
             learning_rate=learning_rate, schedule="constant", warmup_steps=0, steps=1
         )
         self.tx = make_optimizer(optimizer, num_steps=None)
-        shards = self.devices.count
-        self.options = StepOptions(label_smoothing=label_smoothing, num_shards=shards)
+        self.options = StepOptions(label_smoothing=label_smoothing)
         self.key = self.devices.place_state(jax.random.key(0))
         self.params = init_params(self.model, jax.random.key(0))
         self.programs: dict[tuple, Any] = {}

@@ -155,7 +155,6 @@ class Session:
             label_smoothing=cfg.label_smoothing,
             accumulate=cfg.accumulate,
             ema=cfg.ema,
-            num_shards=self.devices.count,
         )
         self.train_step = train_step_by_core if self.devices.by_core else train_step
         horizon = self._end_of(self.begun)
@@ -420,7 +419,7 @@ class Session:
         return bool(self.devices.any_host(bool(self.requests.signal_number)))
 
     def _placed(self, batch: Batch) -> Batch:
-        return self.devices.place_batch(batch, parts=self.options.accumulate)
+        return self.devices.place_batch(batch)
 
     def _place(self) -> tuple[int, int, int]:
         """(step, epoch, number in the epoch) of the batch at hand."""

@@ -77,7 +77,6 @@ class Validation:
                 for _, batch in islice(self.batches.in_order(), self.most_batches)
             ),
             model=self.model,
-            num_shards=self.devices.count,
             by_core=self.devices.by_core,
         )
 

@@ -17,6 +17,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from flaxformer_mt.config import ModelConfig
+from flaxformer_mt.model.dense import Dense
 from flaxformer_mt.model.dropout import Dropout
 
 
@@ -141,33 +142,23 @@ def _gather_over_queries(weights: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.einsum("...htk,...hts->...hks", x, weights).swapaxes(-1, -2)
 
 
-def _rows_of_piece(q: jax.Array, k: jax.Array) -> tuple[int, int]:
-    """(devices, sentences of each that are read at a time)."""
-    mesh = jax.typeof(q).sharding.mesh
-    devices = 1 if mesh.empty else mesh.size
-    rows = len(q) // devices
+def _rows_of_piece(q: jax.Array, k: jax.Array) -> int:
+    """Sentences that are read at a time."""
+    rows = len(q)
     of_row = q.shape[1] * q.shape[2] * k.shape[2]
-    is_cpu = jax.default_backend() == "cpu"
-    if not is_cpu or len(q) % devices or rows * of_row <= MOST_WEIGHTS:
-        return 1, len(q)
+    if jax.default_backend() != "cpu" or rows * of_row <= MOST_WEIGHTS:
+        return rows
     fit = max(WEIGHTS_OF_PIECE // of_row, 1)
-    return devices, max(n for n in range(1, rows + 1) if n <= fit and rows % n == 0)
+    return max(n for n in range(1, rows + 1) if n <= fit and rows % n == 0)
 
 
-def _in_pieces(function: Any, piece: tuple[int, int], *arrays: jax.Array) -> Any:
-    """What the function makes of the arrays' rows, so many of each device at a time."""
-    devices, size = piece
-    if len(arrays[0]) == devices * size:
+def _in_pieces(function: Any, size: int, *arrays: jax.Array) -> Any:
+    """What the function makes of the arrays' rows, so many at a time."""
+    if len(arrays[0]) == size:
         return function(*arrays)
-
-    def cut(x: jax.Array) -> jax.Array:
-        return jnp.moveaxis(x.reshape(devices, -1, size, *x.shape[1:]), 1, 0)
-
-    def join(x: jax.Array) -> jax.Array:
-        return jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[3:])
-
-    results = jax.lax.map(lambda some: function(*some), tuple(map(cut, arrays)))
-    return jax.tree.map(join, results)
+    pieces = tuple(x.reshape(-1, size, *x.shape[1:]) for x in arrays)
+    results = jax.lax.map(lambda some: function(*some), pieces)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
 
 
 class MultiHeadAttention(nn.Module):
@@ -180,7 +171,7 @@ class MultiHeadAttention(nn.Module):
     def setup(self) -> None:
         d_model = self.cfg.d_model
         self.query, self.key, self.value, self.out = (
-            nn.Dense(d_model, name=name, dtype=self.dtype)
+            Dense(d_model, name=name, dtype=self.dtype)
             for name in ("query", "key", "value", "out")
         )
         self.dropout = Dropout(self.cfg.attention_dropout_rate)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flaxformer_mt.config import ModelConfig
 from flaxformer_mt.model.attention import KV, MultiHeadAttention
+from flaxformer_mt.model.dense import Dense
 from flaxformer_mt.model.dropout import Dropout
 from flaxformer_mt.model.layer_norm import LayerNorm
 from flaxformer_mt.model.masks import AnyArray, Masks, keys, make_masks
@@ -45,10 +46,10 @@ class FeedForward(nn.Module):
     def __call__(
         self, x: Float[Array, "B L D"], *, deterministic: bool
     ) -> Float[Array, "B L D"]:
-        hidden = nn.relu(nn.Dense(self.cfg.d_ff, name="wide", dtype=self.dtype)(x))
+        hidden = nn.relu(Dense(self.cfg.d_ff, name="wide", dtype=self.dtype)(x))
         dropout = Dropout(self.cfg.feed_forward_dropout_rate)
         hidden = dropout(hidden, deterministic=deterministic)
-        return nn.Dense(self.cfg.d_model, name="narrow", dtype=self.dtype)(hidden)
+        return Dense(self.cfg.d_model, name="narrow", dtype=self.dtype)(hidden)
 
 
 class Residual(nn.Module):

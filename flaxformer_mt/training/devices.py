@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import jax
@@ -342,11 +343,45 @@ def stay_whole(tree: Tree, *, like: Any) -> Tree:
     XLA is free to spread an output over the devices; a next step that takes such a one
     for its state would have to be compiled again.
     """
-    mesh = jax.typeof(jax.tree.leaves(like)[0]).sharding.mesh
-    if mesh.empty:  # one device
+    mesh = _mesh_of(like)
+    if mesh is None:
         return tree
     everywhere = NamedSharding(mesh, PartitionSpec())
     return jax.lax.with_sharding_constraint(tree, everywhere)
+
+
+def sum_over_rows(
+    function: Callable[[Any, Any, jax.Array], Tree], params: Any, batch: Any
+) -> Tree:
+    """Inside a jitted step: the sum over the devices of what each makes of its rows.
+
+    Args:
+      function: of the parameters, a device's rows of the batch, and the number that the
+        first of them has in the batch; its results are sums over rows.
+      params: placed by place_state. batch: placed by place_batch.
+    """
+    mesh = _mesh_of(params)
+    if mesh is None:
+        return function(params, batch, jnp.zeros((), jnp.int32))
+
+    def on_one(params: Any, rows: Any) -> Tree:
+        first = jax.lax.axis_index("rows") * len(jax.tree.leaves(rows)[0])
+        return jax.lax.psum(function(params, rows, first), "rows")
+
+    whole = PartitionSpec()
+    return jax.shard_map(
+        on_one,
+        mesh=mesh,
+        in_specs=(whole, PartitionSpec("rows")),
+        out_specs=whole,
+        check_vma=False,  # a sum of gradients is what psum makes of them, no more
+    )(params, batch)
+
+
+def _mesh_of(placed: Any) -> Any:
+    """The devices that an argument of a jitted function lies on; None: a single one."""
+    mesh = jax.typeof(jax.tree.leaves(placed)[0]).sharding.mesh
+    return None if mesh.empty else mesh
 
 
 @functools.partial(jax.jit, static_argnames="everywhere")

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from flaxformer_mt.model.dropout import row_key
 from flaxformer_mt.model.masks import make_masks
 from flaxformer_mt.model.transformer import Transformer, init_params, output_layer
 from flaxformer_mt.text.batching import Batch
-from flaxformer_mt.training.devices import stay_whole
+from flaxformer_mt.training.devices import stay_whole, sum_over_rows
 from flaxformer_mt.training.loss import Totals, mean_of, output_loss
 
 
@@ -72,7 +73,6 @@ class StepOptions:
     label_smoothing: float = 0.0  # share of the target spread over the vocabulary
     accumulate: int = 1  # parts of a batch that are computed one after another
     ema: float = 0.0  # decay of the parameters' moving average; 0 keeps none
-    num_shards: int = 1  # devices that a batch's rows lie on
 
 
 PLAIN = StepOptions()
@@ -155,49 +155,50 @@ def compile_step(*arguments: Any, by_core: bool, **static: Any) -> jax.stages.Co
 def _sum_gradients(
     params: Any, batch: Batch, key: jax.Array, model: Transformer, options: StepOptions
 ) -> tuple[Any, Totals]:
-    """(gradient of the batch's smoothed nats, its Totals), a part after another."""
+    """(gradient of the batch's smoothed nats, its Totals): each device goes through its
+    rows, a part after another."""
     gradient = jax.grad(_smoothed_nats, has_aux=True)
-    if options.accumulate == 1:
-        return gradient(params, batch, key, model, options)
-    parts = jax.tree.map(partial(_in_parts, options=options), batch)
 
-    def add(sums: tuple[Any, Totals], part: tuple) -> tuple[tuple[Any, Totals], None]:
-        number, rows = part
-        part_key = jax.random.fold_in(key, number)
-        new = gradient(params, rows, part_key, model, options)
-        return jax.tree.map(jnp.add, sums, new), None
+    def of_rows(params: Any, batch: Batch, first_row: jax.Array) -> tuple[Any, Totals]:
+        parts = _parts_of(batch, model.cfg, options.accumulate)
+        if parts == 1:
+            return gradient(params, batch, row_key(key, first_row), model, options)
 
-    zeros = jax.tree.map(jnp.zeros_like, params), Totals(jnp.zeros(()), jnp.zeros(()))
-    sums, _ = jax.lax.scan(add, zeros, (jnp.arange(options.accumulate), parts))
-    return sums
+        def add(sums: tuple, part: tuple) -> tuple[tuple, None]:
+            number, rows = part
+            part_key = row_key(key, first_row + number * len(rows.src_ids))
+            new = gradient(params, rows, part_key, model, options)
+            return jax.tree.map(jnp.add, sums, new), None
+
+        zeros = jax.tree.map(jnp.zeros_like, params), Totals(*jnp.zeros(2))
+        split = jax.tree.map(lambda rows: _split_rows(rows, parts), batch)
+        sums, _ = jax.lax.scan(add, zeros, (jnp.arange(parts), split))
+        return sums
+
+    return sum_over_rows(of_rows, params, batch)
 
 
-def _in_parts(rows: jax.Array, options: StepOptions) -> jax.Array:
-    """[A, B / A, ...]: every A-th row, so that each part has rows of every device, and
-    the same rows however many devices there are."""
-    parts = jnp.reshape(rows, (-1, options.accumulate, *rows.shape[1:]))
-    return jnp.swapaxes(parts, 0, 1)
+PARTS=int(__import__('os').environ.get('PARTS','2'))
+def _parts_of(batch,cfg,accumulate): return PARTS
+
+def _split_rows(rows: jax.Array, parts: int) -> jax.Array:
+    """[B, ...] as [P, B / P, ...], filled up with empty rows, which count for nothing,
+    where they do not divide."""
+    spare = ((0, -len(rows) % parts), *((0, 0),) * (rows.ndim - 1))
+    return jnp.pad(rows, spare).reshape(parts, -1, *rows.shape[1:])
 
 
 def _smoothed_nats(
     params: Any, batch: Batch, key: jax.Array, model: Transformer, options: StepOptions
 ) -> tuple[jax.Array, Totals]:
     """(what is learned from, what is told)"""
-    hidden = model.apply(
-        {"params": params},
-        batch.src_ids,
-        batch.tgt_in_ids,
-        make_masks(batch.src_mask, batch.tgt_mask),
-        deterministic=False,
-        rngs={"dropout": key},
-        method="hidden",
-    )
+    more = {"deterministic": False, "rngs": {"dropout": key}}
+    hidden = _hidden(params, batch, model, **more)
     return output_loss(
         hidden,
         *output_layer(params, model.cfg),
         *(jnp.asarray(batch.label_ids), jnp.asarray(batch.tgt_mask)),
         options.label_smoothing,
-        options.num_shards,
     )
 
 
@@ -210,27 +211,32 @@ def _moving_average(ema: Any, params: Any, step: jax.Array, decay: float) -> Any
     return jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), ema, params)
 
 
-def validate(
-    params: Any, batch: Batch, *, model: Transformer, num_shards: int = 1
-) -> Totals:
+def validate(params: Any, batch: Batch, *, model: Transformer) -> Totals:
     """A batch's loss as sums, without dropout or smoothing; `eval_step` is this,
     jitted."""
+
+    def of_rows(params: Any, batch: Batch, first_row: jax.Array) -> Totals:
+        hidden = _hidden(params, batch, model)
+        _, totals = output_loss(
+            hidden,
+            *output_layer(params, model.cfg),
+            *(jnp.asarray(batch.label_ids), jnp.asarray(batch.tgt_mask)),
+        )
+        return totals
+
+    return sum_over_rows(of_rows, params, batch)
+
+
+def _hidden(params: Any, batch: Batch, model: Transformer, **more: Any) -> jax.Array:
+    """What the output layer reads, [B, T, D]."""
     masks = make_masks(batch.src_mask, batch.tgt_mask)
-    hidden = model.apply(
-        {"params": params}, batch.src_ids, batch.tgt_in_ids, masks, method="hidden"
-    )
-    _, totals = output_loss(
-        hidden,
-        *output_layer(params, model.cfg),
-        *(jnp.asarray(batch.label_ids), jnp.asarray(batch.tgt_mask)),
-        *(0.0, num_shards),
-    )
-    return totals
+    arguments = batch.src_ids, batch.tgt_in_ids, masks
+    return model.apply({"params": params}, *arguments, **more, method="hidden")
 
 
-eval_step = jax.jit(validate, static_argnames=("model", "num_shards"))
+eval_step = jax.jit(validate, static_argnames="model")
 eval_step_by_core = jax.jit(
-    validate, static_argnames=("model", "num_shards"), compiler_options=BY_CORE
+    validate, static_argnames="model", compiler_options=BY_CORE
 )
 
 
@@ -239,11 +245,8 @@ def loss_over(
     batches: Iterable[Batch],
     *,
     model: Transformer,
-    num_shards: int = 1,
     by_core: bool = False,
 ) -> float:
     """Nats a token over all the batches."""
     step = eval_step_by_core if by_core else eval_step
-    return mean_of(
-        [step(params, batch, model=model, num_shards=num_shards) for batch in batches]
-    )
+    return mean_of([step(params, batch, model=model) for batch in batches])
