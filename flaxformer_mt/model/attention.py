@@ -53,11 +53,6 @@ def attention_weights(
     return jax.nn.softmax(scores, axis=-1).astype(q.dtype)
 
 
-# Weights that are there at a time, per device: more than so many leave the cache of a
-# core, which doubles the time; few enough are faster all at once.
-MOST_WEIGHTS, WEIGHTS_OF_PIECE = 1 << 19, 1 << 17
-
-
 @jax.custom_vjp
 def read(
     q: Float[Array, "B H T K"],
@@ -66,99 +61,64 @@ def read(
     mask: Bool[Array, "..."],
 ) -> Float[Array, "B H T K"]:
     """attention_weights(q, k, mask) @ v, in value and gradient, for training: the
-    weights are not kept but computed again for the gradient, a few sentences at a time
-    on a CPU (Dao et al. 2022, section 3.1, of which this is the simplest form)."""
+    weights are not kept but computed again for the gradient (Dao et al. 2022, section
+    3.1, of which this is the simplest form).
+
+    Keys and values enter products with their positions in a row, [K, S]: a row of K,
+    which is 8 in a small model, is too short for a CPU.
+    """
     return _read_forward(q, k, v, mask)[0]
 
-
-def _read_forward(
-    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array
-) -> tuple[jax.Array, tuple]:
-    mask = jnp.broadcast_to(mask, (len(q), *mask.shape[1:]))
-    out, *norms = _in_pieces(_read_piece, _rows_of_piece(q, k), q, k, v, mask)
-    return out, (q, k, v, mask, out, *norms)
-
-
-def _read_backward(kept: tuple, gradient: jax.Array) -> tuple:
-    q, k, *_ = kept
-    rows = _rows_of_piece(q, k)
-    return *_in_pieces(_read_piece_gradients, rows, *kept, gradient), None
-
-
-read.defvjp(_read_forward, _read_backward)
 
 _F32 = {"preferred_element_type": jnp.float32}
 
 
 def _scores(q: jax.Array, k: jax.Array, mask: jax.Array) -> jax.Array:
     q = q / np.sqrt(q.shape[-1]).astype(q.dtype)
-    scores = jnp.einsum("...htk,...hsk->...hts", q, k, **_F32)
+    scores = jnp.einsum("bhtk,bhks->bhts", q, k.swapaxes(-1, -2), **_F32)
     return jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
 
 
-def _read_piece(
+def _read_forward(
     q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(what is read, the highest score of each query [..., H, T, 1], the logarithm of
-    its softmax's sum)."""
+) -> tuple[jax.Array, tuple]:
     scores = _scores(q, k, mask)
     highest = scores.max(axis=-1, keepdims=True)
     powers = jnp.exp(scores - highest)
     total = powers.sum(axis=-1, keepdims=True)
-    out = jnp.einsum("...hts,...hsk->...htk", powers.astype(v.dtype), v, **_F32)
-    return (out / total).astype(v.dtype), highest, jnp.log(total)
+    columns = v.swapaxes(-1, -2)
+    out = jnp.einsum("bhts,bhks->bhtk", powers.astype(v.dtype), columns, **_F32)
+    out = (out / total).astype(v.dtype)
+    return out, (q, k, v, mask, out, highest, total)
 
 
-def _read_piece_gradients(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    mask: jax.Array,
-    out: jax.Array,
-    highest: jax.Array,
-    log_total: jax.Array,
-    gradient: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The gradients of q, k and v."""
-    # Not highest + log_total, in which float32 would lose the second where all is
-    # masked.
-    weights = jnp.exp((_scores(q, k, mask) - highest) - log_total)
-    of_weights = jnp.einsum("...htk,...hsk->...hts", gradient, v, **_F32)
+def _read_backward(kept: tuple, gradient: jax.Array) -> tuple:
+    q, k, v, mask, out, highest, total = kept
+    powers = jnp.exp(_scores(q, k, mask) - highest)
+    # The weights are powers / total; the factor goes to the small side of products.
+    gradient = gradient.astype(jnp.float32) / total
     # sum(weights * of_weights) of a row, without the product.
     mean = (gradient * out).sum(axis=-1, keepdims=True, dtype=jnp.float32)
+    gradient = gradient.astype(v.dtype)
+    of_weights = jnp.einsum("bhtk,bhks->bhts", gradient, v.swapaxes(-1, -2), **_F32)
     # A masked score has no gradient, not even where its query sees nothing else.
-    of_scores = jnp.where(mask, weights * (of_weights - mean), 0.0).astype(q.dtype)
-    of_scores /= np.sqrt(q.shape[-1]).astype(q.dtype)
+    of_scores = jnp.where(mask, powers * (of_weights - mean), 0.0).astype(q.dtype)
+    scale = np.sqrt(q.shape[-1]).astype(q.dtype)
     return (
-        jnp.einsum("...hts,...hsk->...htk", of_scores, k),
-        _gather_over_queries(of_scores, q),
-        _gather_over_queries(weights.astype(v.dtype), gradient),
+        jnp.einsum("bhts,bhks->bhtk", of_scores, k.swapaxes(-1, -2)) / scale,
+        _gather_over_queries(of_scores, q / scale),
+        _gather_over_queries(powers.astype(v.dtype), gradient),
+        None,
     )
 
 
 def _gather_over_queries(weights: jax.Array, x: jax.Array) -> jax.Array:
-    """[..., H, S, K], weights^T x; as (x^T weights)^T, whose rows are long, a CPU needs
-    a third of the time."""
-    return jnp.einsum("...htk,...hts->...hks", x, weights).swapaxes(-1, -2)
+    """[B, H, S, K], weights^T x, as (x^T weights)^T."""
+    columns = jnp.einsum("bhkt,bhts->bhks", x.swapaxes(-1, -2), weights)
+    return columns.swapaxes(-1, -2)
 
 
-def _rows_of_piece(q: jax.Array, k: jax.Array) -> int:
-    """Sentences that are read at a time."""
-    rows = len(q)
-    of_row = q.shape[1] * q.shape[2] * k.shape[2]
-    if jax.default_backend() != "cpu" or rows * of_row <= MOST_WEIGHTS:
-        return rows
-    fit = max(WEIGHTS_OF_PIECE // of_row, 1)
-    return max(n for n in range(1, rows + 1) if n <= fit and rows % n == 0)
-
-
-def _in_pieces(function: Any, size: int, *arrays: jax.Array) -> Any:
-    """What the function makes of the arrays' rows, so many at a time."""
-    if len(arrays[0]) == size:
-        return function(*arrays)
-    pieces = tuple(x.reshape(-1, size, *x.shape[1:]) for x in arrays)
-    results = jax.lax.map(lambda some: function(*some), pieces)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
+read.defvjp(_read_forward, _read_backward)
 
 
 class MultiHeadAttention(nn.Module):

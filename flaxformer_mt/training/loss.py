@@ -67,7 +67,7 @@ def cross_entropy(
 
 # Rows of logits that are computed at a time: their [N, V] float32 stay near the cache,
 # while the matrix products are still large. Small vocabularies need no pieces.
-ROWS_AT_A_TIME = 512
+ROWS_AT_A_TIME = 192
 SMALL_LOGITS = 1 << 22  # numbers
 GROUPS = 16  # a row's maximum is taken over so many groups first
 
@@ -98,7 +98,9 @@ def output_loss(
     mean = _smoothing_means(kernel, bias)
 
     def add(number: jax.Array, sums: tuple) -> tuple:
-        losses, _ = _piece_loss(*rows.piece(number), kernel, bias, mean, label_smoothing)
+        losses, _ = _piece_loss(
+            *rows.piece(number), kernel, bias, mean, label_smoothing
+        )
         return jax.tree.map(jnp.add, sums, losses)
 
     smoothed, nats = rows.over_pieces(add, tuple(jnp.zeros(2)))

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import jax
@@ -12,10 +11,16 @@ from flax import struct
 
 from flaxformer_mt.model.dropout import row_key
 from flaxformer_mt.model.masks import make_masks
-from flaxformer_mt.model.transformer import Transformer, init_params, output_layer
+from flaxformer_mt.model.transformer import (
+    Transformer,
+    count_parameters,
+    init_params,
+    output_layer,
+)
 from flaxformer_mt.text.batching import Batch
 from flaxformer_mt.training.devices import stay_whole, sum_over_rows
 from flaxformer_mt.training.loss import Totals, mean_of, output_loss
+from flaxformer_mt.training.parts import parts_of
 
 
 @struct.dataclass
@@ -71,7 +76,9 @@ class StepOptions:
     compiled for it."""
 
     label_smoothing: float = 0.0  # share of the target spread over the vocabulary
-    accumulate: int = 1  # parts of a batch that are computed one after another
+    accumulate: int = (
+        1  # parts of a batch that are computed one after another, at least
+    )
     ema: float = 0.0  # decay of the parameters' moving average; 0 keeps none
 
 
@@ -160,7 +167,8 @@ def _sum_gradients(
     gradient = jax.grad(_smoothed_nats, has_aux=True)
 
     def of_rows(params: Any, batch: Batch, first_row: jax.Array) -> tuple[Any, Totals]:
-        parts = _parts_of(batch, model.cfg, options.accumulate)
+        size = count_parameters(params)
+        parts = parts_of(batch, model.cfg, size, fewest=options.accumulate)
         if parts == 1:
             return gradient(params, batch, row_key(key, first_row), model, options)
 
@@ -177,9 +185,6 @@ def _sum_gradients(
 
     return sum_over_rows(of_rows, params, batch)
 
-
-PARTS=int(__import__('os').environ.get('PARTS','2'))
-def _parts_of(batch,cfg,accumulate): return PARTS
 
 def _split_rows(rows: jax.Array, parts: int) -> jax.Array:
     """[B, ...] as [P, B / P, ...], filled up with empty rows, which count for nothing,
@@ -235,9 +240,7 @@ def _hidden(params: Any, batch: Batch, model: Transformer, **more: Any) -> jax.A
 
 
 eval_step = jax.jit(validate, static_argnames="model")
-eval_step_by_core = jax.jit(
-    validate, static_argnames="model", compiler_options=BY_CORE
-)
+eval_step_by_core = jax.jit(validate, static_argnames="model", compiler_options=BY_CORE)
 
 
 def loss_over(
