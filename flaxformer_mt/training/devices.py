@@ -246,7 +246,7 @@ class Devices:
         )
         return text if self.num_hosts == 1 else f"{text}, {self.num_hosts} hosts"
 
-    def place_batch(self, batch: Tree, *, parts: int = 1) -> Tree:
+    def place_batch(self, batch: Tree) -> Tree:
         """The batch, each device with its part of the rows, filled up with empty rows
         where they do not divide.
 
@@ -254,16 +254,14 @@ class Devices:
           batch: arrays [B, ...] on the host; a row of zeros, whose masks are False,
             counts for nothing. Every host has made the whole batch, and takes from it
             what is for its own devices.
-          parts: that the step makes of the rows of each device.
         """
         if self.count == 1:
             return batch  # the step itself takes it from the host
-        unit = self.count * parts
 
         def fill(x: np.ndarray) -> np.ndarray:
-            return np.pad(x, ((0, -len(x) % unit), *((0, 0),) * (x.ndim - 1)))
+            return np.pad(x, ((0, -len(x) % self.count), *((0, 0),) * (x.ndim - 1)))
 
-        if len(jax.tree.leaves(batch)[0]) % unit:
+        if len(jax.tree.leaves(batch)[0]) % self.count:
             batch = jax.tree.map(fill, batch)
         return self._place(batch, NamedSharding(self.mesh, PartitionSpec("rows")))
 

@@ -65,9 +65,9 @@ def cross_entropy(
     )
 
 
-# Rows of logits that are computed at a time: their [N, V] float32 stay near the cache,
-# while the matrix products are still large. Small vocabularies need no pieces.
-ROWS_AT_A_TIME = 192
+# Rows of logits that are computed at a time: on a CPU their [N, V] float32 stay near
+# the cache, while products are still large. Small vocabularies need no pieces.
+ROWS_AT_A_TIME, ROWS_ON_A_GPU = 192, 4096
 SMALL_LOGITS = 1 << 22  # numbers
 GROUPS = 16  # a row's maximum is taken over so many groups first
 
@@ -267,7 +267,8 @@ def _rows_of(
     real = arrays[-1]
     if len(real) * size <= SMALL_LOGITS:
         return _Rows(*arrays, pieces=1, place=None)
-    pieces = -(-len(real) // ROWS_AT_A_TIME)
+    is_cpu = jax.default_backend() == "cpu"
+    pieces = -(-len(real) // (ROWS_AT_A_TIME if is_cpu else ROWS_ON_A_GPU))
     spare = -len(real) % pieces
     behind = jnp.cumsum(real)[-1] + jnp.cumsum(~real) - 1
     place = jnp.where(real, jnp.cumsum(real) - 1, behind)

@@ -44,14 +44,17 @@ def test_an_epochs_loss_is_a_token_average_not_an_average_of_batches():
     assert float(Totals(jnp.array(0.0), jnp.array(0.0)).mean_loss()) == 0
 
 
-@pytest.mark.parametrize("num_shards", [1, 2])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize(
-    ("rows", "length", "size", "at_a_time"),
-    [(4, 5, 9, 1024), (6, 7, 50, 8), (4, 17, 333, 12)],  # one piece, even ones, a rest
+    ("rows", "length", "size", "at_a_time", "share"),
+    [
+        *((4, 5, 9, 1024, 0.8), (6, 7, 50, 7, 0.8)),  # one piece, even ones
+        *((4, 17, 333, 12, 0.8), (4, 17, 333, 12, 0.1)),  # a rest, few real positions
+        *((4, 17, 333, 12, 1.0), (4, 17, 333, 12, 0.0)),
+    ],
 )
 def test_the_loss_in_pieces_is_that_of_all_logits_at_once(
-    monkeypatch, rows, length, size, at_a_time, smoothing, num_shards
+    monkeypatch, rows, length, size, at_a_time, share, smoothing
 ):
     """In value and in all three gradients, padding left out."""
     monkeypatch.setattr(loss_room, "ROWS_AT_A_TIME", at_a_time)
@@ -63,10 +66,10 @@ def test_the_loss_in_pieces_is_that_of_all_logits_at_once(
         for shape in ((rows, length, d_model), (d_model, size), (size,))
     )
     labels = jnp.asarray(rng.integers(0, size, (rows, length)))
-    mask = jnp.asarray(rng.random((rows, length)) < 0.8)
+    mask = jnp.asarray(rng.random((rows, length)) < share)
 
     def in_pieces(hidden, kernel, bias):
-        return output_loss(hidden, kernel, bias, labels, mask, smoothing, num_shards)
+        return output_loss(hidden, kernel, bias, labels, mask, smoothing)
 
     def at_once(hidden, kernel, bias):
         logits = hidden @ kernel + bias[None, None]
@@ -87,7 +90,18 @@ def test_the_loss_in_pieces_is_that_of_all_logits_at_once(
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
 
 
-def test_no_more_positions_are_padded_than_a_piece_needs():
-    assert loss_room._width_of_pieces(128, 17, 8000) == 6  # 18 positions for 17
-    assert loss_room._width_of_pieces(16, 40, 300) == 40  # small: at once
-    assert loss_room._width_of_pieces(5000, 3, 8000) == 1
+def test_pieces_without_a_real_position_are_not_computed(monkeypatch):
+    """Seen from a padded row that is no number: it is in no piece."""
+    monkeypatch.setattr(loss_room, "ROWS_AT_A_TIME", 4)
+    monkeypatch.setattr(loss_room, "SMALL_LOGITS", 0)
+    rows = loss_room._rows_of(
+        jnp.ones((2, 8, 3)),
+        jnp.zeros((2, 8), int),
+        jnp.arange(16).reshape(2, 8) % 4 == 1,
+        9,
+    )
+    assert rows.pieces == 4
+    seen = rows.over_pieces(lambda number, sums: sums + 1, jnp.zeros((), int))
+    assert int(seen) == 1  # four real positions of sixteen
+    first, second = (rows.piece(jnp.array(number))[2] for number in (0, 1))
+    assert bool(first.all()) and not bool(second.any())

@@ -8,7 +8,13 @@ import pytest
 
 from flaxformer_mt.model.transformer import make_model
 from flaxformer_mt.text.batching import Batch, Shape, make_batch
-from flaxformer_mt.training.step import StepOptions, eval_step, init_state, train_step
+from flaxformer_mt.training.step import (
+    StepOptions,
+    _norm,
+    eval_step,
+    init_state,
+    train_step,
+)
 from tests.conftest import SPECIALS, V, leaves, tiny_batch, tiny_config
 
 MODEL = make_model(tiny_config(), src_vocab_size=V, tgt_vocab_size=V)
@@ -141,6 +147,32 @@ def test_accumulated_parts_make_the_update_of_the_whole_batch(parts):
     assert float(loss_a.num_tokens) == float(loss_b.num_tokens)
     for x, y in zip(leaves(a.params), leaves(b.params), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_dropout_is_the_same_in_however_many_parts_a_batch_is_computed(parts):
+    """An odd number of parts leaves a part that empty rows fill up."""
+    sgd = optax.sgd(1.0)  # its update is the gradient itself
+    outcomes = []
+    for accumulate in (1, parts):
+        state = init_state(MODEL, sgd, jax.random.key(0))
+        options = StepOptions(accumulate=accumulate)
+        outcomes.append(
+            train_step(state, many_rows(), KEY, model=MODEL, tx=sgd, options=options)
+        )
+    (a, loss_a), (b, loss_b) = outcomes
+    np.testing.assert_allclose(loss_a.nats, loss_b.nats, rtol=1e-6)
+    for x, y in zip(leaves(a.params), leaves(b.params), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=2e-6)
+
+
+def test_the_norm_of_a_gradient_is_that_of_all_its_numbers():
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape) for shape in ((3, 5), (7,), (2, 3, 4))]
+    expected = np.sqrt(sum((x**2).sum() for x in arrays))
+    tree = [jnp.asarray(x, jnp.float32) for x in arrays]
+    np.testing.assert_allclose(_norm(tree), expected, rtol=1e-6)
+    assert not np.isfinite(_norm([*tree, jnp.array([1.0, jnp.inf])]))
 
 
 def test_a_part_that_is_not_finite_costs_the_whole_update():
