@@ -20,7 +20,8 @@ those of neighbouring runs, with the quarters beside it. Compilation is reported
 and so are memory, floating point operations and bytes. `--device gpu` measures `base`
 in float32 and bfloat16 as well.
 
-Results go to experiments/results/benchmark.json; those of other measures stay.
+Results go to experiments/results/benchmark.json, and as a picture to
+docs/images/benchmark.png; those of other measures stay.
 """
 
 import argparse
@@ -59,6 +60,7 @@ from experiments.turns import (
     write_result,
 )
 from flaxformer_mt.config import DataConfig, ModelConfig, TrainConfig
+from flaxformer_mt.evaluation import plots
 from flaxformer_mt.model.transformer import (
     count_parameters,
     init_params,
@@ -84,6 +86,7 @@ from flaxformer_mt.training.programs import CompileCount
 from flaxformer_mt.training.step import StepOptions, compile_step, eval_step, state_of
 
 RESULT = ROOT / "experiments" / "results" / "benchmark.json"
+PICTURE = ROOT / "docs" / "images" / "benchmark.png"
 SPECIALS = SpecialIds(src_eos=EOS, src_pad=PAD, tgt_bos=BOS, tgt_eos=EOS, tgt_pad=PAD)
 LEARNING_RATE = 1e-4
 CHARACTERS, PIECES = 83, 8000
@@ -689,6 +692,45 @@ def show_table(results: dict[str, dict[str, Any]]) -> None:
     Console().print(table)
 
 
+OPPONENTS = {
+    "eager": "PyTorch, fused attention and Adam",
+    "compile": "the same, compiled",
+    "tutorial": "the tutorial's way",
+}
+
+
+def times_as_fast(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """What a picture shows: how many times as fast as whom, for each measure."""
+    measures = {
+        f"a step,\n{case}".replace(", 1 x", ",\n1 x").replace(
+            ", 64 x", ",\n64 x"
+        ): found
+        for case, found in results.get("step", {}).items()
+        if isinstance(found, dict) and "times_as_fast" in found
+    }
+    measures["an epoch\nof Tatoeba"] = results.get("epoch", {})
+    measures["one sentence,\n2,500 updates"] = results.get("memorise", {})
+    for name, what in (
+        ("one", "one sentence\ntranslated"),
+        ("batch", "64 sentences\nat once"),
+    ):
+        measures[what] = results.get("translate", {}).get(name, {})
+    return {
+        name: {OPPONENTS[way]: times for way, times in found["times_as_fast"].items()}
+        for name, found in measures.items()
+        if "times_as_fast" in found
+    }
+
+
+def draw(results: dict[str, Any]) -> plots.Picture:
+    """The picture of what was measured on a CPU, of now and of before."""
+    return plots.benchmark_bars(
+        times_as_fast(results),
+        title="How many times as fast as PyTorch, two CPU cores, float32",
+        baseline_name="as fast as each other",
+    )
+
+
 def main() -> None:
     """python -m experiments.benchmark"""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -731,6 +773,8 @@ def main() -> None:
             key = name if asked.device == "cpu" else f"{name}, gpu"
             write_result(key, results[name], command, module="benchmark", file=RESULT)
     show_table(results)
+    if not asked.quick and asked.device == "cpu" and plots.plots_available():
+        draw(json.loads(RESULT.read_text("utf-8"))).save(PICTURE)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Training beside JoeyNMT 2.3: the same pieces and model, batches of 4,096 tokens.
 
-    pip install joeynmt==2.3.0 sentencepiece==0.2.0 torch==2.13.0  (a Python of its own)
+    pip install joeynmt==2.3.0 sentencepiece==0.2.0 torch==2.13.0 importlib_metadata \
+        'setuptools<81'                                     (into a Python of its own)
     python -m experiments.benchmark_joeynmt --joeynmt-python /tmp/joey/bin/python \
         --prepared multi30k-prepared [--turns 5]
 
@@ -35,8 +36,8 @@ from flaxformer_mt.text.prepared import Prepared, open_prepared
 from flaxformer_mt.training.devices import divide_cpu
 
 BATCH_TOKENS = 4096
-THEIR_UPDATES, OURS = 30, 60  # that are timed, a turn
-UPDATES_BEFORE = 10  # of theirs, which are not
+THEIR_UPDATES, OURS = 10, 60  # that are timed, a turn
+UPDATES_BEFORE = 5  # of theirs, which are not
 SPECIALS = ("<unk>", "<pad>", "<s>", "</s>")
 
 
@@ -101,7 +102,8 @@ def joeynmt_config(folder: Path) -> dict[str, Any]:
             "optimizer": "adam",
             "adam_betas": [t.adam_b1, t.adam_b2],
             "learning_rate": 1e-4,
-            "scheduling": "plateau",
+            "scheduling": "warmupinversesquareroot",
+            "learning_rate_warmup": 400,
             "loss": "crossentropy",
             "label_smoothing": t.label_smoothing,
             "normalization": "tokens",
@@ -157,7 +159,7 @@ class Ours:
         )
         shapes = choose_shapes(
             prepared.lengths,
-            batch_sentences=0,
+            batch_sentences=1,  # the tokens decide
             batch_tokens=BATCH_TOKENS,
             max_length=cfg.max_length,
         )

@@ -1,8 +1,8 @@
 """Cross-entropy as sums: add them over batches, divide once at the end.
 
 The mean of batch means would count the tokens of short batches twice.
-Axes: B batch, T target length, D d_model, V target vocabulary; P pieces of N
-rows.
+Axes: B batch, T target length, D d_model, V target vocabulary; P pieces of
+N rows.
 """
 
 import dataclasses
@@ -263,6 +263,7 @@ class _Rows:
 def _rows_of(
     hidden: jax.Array, label_ids: jax.Array, mask: jax.Array, size: int
 ) -> _Rows:
+    """The rows of a batch, in one piece and as they are where the logits are few."""
     arrays = [x.reshape(-1, *x.shape[2:]) for x in (hidden, label_ids, mask)]
     real = arrays[-1]
     if len(real) * size <= SMALL_LOGITS:

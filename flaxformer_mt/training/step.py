@@ -77,9 +77,7 @@ class StepOptions:
     compiled for it."""
 
     label_smoothing: float = 0.0  # share of the target spread over the vocabulary
-    accumulate: int = (
-        1  # parts of a batch that are computed one after another, at least
-    )
+    accumulate: int = 1  # parts of a batch, at least, computed one after another
     ema: float = 0.0  # decay of the parameters' moving average; 0 keeps none
 
 

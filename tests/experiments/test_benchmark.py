@@ -114,3 +114,17 @@ def test_presets_are_measured_as_they_are_trained():
     assert dataclasses.replace(cfg, src_vocab_size=0, tgt_vocab_size=0) == (
         benchmark.preset("tiny").model
     )
+
+
+def test_the_picture_shows_what_was_measured_and_leaves_out_what_was_not():
+    times = {"times_as_fast": {"eager": 2.0, "tutorial": 10.0}}
+    results = {
+        "step": {"date": "2026-11-28", "tutorial, 64 x 48/64": times},
+        "translate": {"one": times},
+    }
+    shown = benchmark.times_as_fast(results)
+    assert [name.replace("\n", " ") for name in shown] == [
+        "a step, tutorial, 64 x 48/64",
+        "one sentence translated",
+    ]
+    assert {tuple(bars.values()) for bars in shown.values()} == {(2.0, 10.0)}
