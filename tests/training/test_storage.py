@@ -161,7 +161,7 @@ def test_a_small_disk_that_fills_up_keeps_what_it_had(
 ):
     if not foreseen:  # as where another process fills it in between
         monkeypatch.setattr(storage, "check_room", lambda *_: None)
-    for kilobytes in (250, 400, 600):
+    for kilobytes in (300, 400, 600):
         disk = small_disk(kilobytes)
         run = Path(shutil.copytree(two_steps, disk / "run"))
         with CheckpointStore(run) as store:
