@@ -6,7 +6,7 @@
 step       a training step at equal shapes, dropout on, beside good eager torch (fused
            attention, fused Adam), torch.compile, and the tutorial's way. Bar: never
            slower than the faster of the first two, 1.3 times as fast at the first two
-epoch      one epoch of Tatoeba (7,677 pairs), batch 64, the tutorial's model; ours in
+epoch      one epoch of Tatoeba (6,893 pairs), batch 64, the tutorial's model; ours in
            its few shapes, the tutorial's way at 128. Bar: 10 times as fast
 memorise   2,500 updates on one sentence, compilation included. Bar: 5 times
 loss       the time to a validation loss of 2.2 nats a character on Tatoeba
