@@ -27,6 +27,7 @@ docs/images/benchmark.png; those of other measures stay.
 import argparse
 import dataclasses
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -124,11 +125,10 @@ CASES = (
     Case("tutorial", Shape(64, 128, 128), 1.0),
     Case("tiny", Shape(128, 24, 24), 1.0),
 )
-SMALL = Case("small", Shape(128, 32, 32), 0.35)
-GPU_CASES = (
-    Case("small", Shape(128, 32, 32), 1.0),
-    Case("base", Shape(256, 32, 32), 1.2),
-)
+SMALL = Case("small", Shape(128, 32, 32), 1.0)
+# On a GPU each preset has the tokens of one of its updates.
+BASE = Case("base", Shape(384, 64, 64), 1.2)
+GPU_CASES = (CASES[1], CASES[3], SMALL, BASE)
 
 
 def random_batch(
@@ -313,12 +313,6 @@ def compare(seconds: dict[str, list[float]], each: float = 1.0) -> dict[str, Any
     }
 
 
-def peak_mebibytes() -> float:
-    """The most memory that this process had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
 # ---- the measures --------------------------------------------------------------------
 
 
@@ -331,19 +325,35 @@ class Setting:
     quick: bool
     tatoeba: Path | None
     device: str = "cpu"
+    cases: tuple[str, ...] = ()  # words of a case's name; none: all cases
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU is measured."""
+        return self.device == "gpu"
+
+
+def peak_mebibytes(setting: Setting) -> float:
+    """The most memory that this process had, of the GPU where one is measured."""
+    if setting.on_gpu:
+        return round(jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def step_cases(setting: Setting) -> dict[str, tuple[Case, str]]:
     """The cases of the measure step, and the type of their products."""
-    cases = CASES[1:2] if setting.quick else CASES
-    found = {f"step, {case.name}": (case, "float32") for case in cases}
-    if setting.device == "gpu":
-        found |= {
+    if setting.on_gpu:
+        found = {
             f"step, {case.name}, {dtype}": (case, dtype)
             for case in GPU_CASES
-            for dtype in ("float32", "bfloat16")
+            for dtype in ("bfloat16", "float32")
         }
-    return found
+    else:
+        cases = CASES[1:2] if setting.quick else CASES
+        found = {f"step, {case.name}": (case, "float32") for case in cases}
+    asked = setting.cases
+    return {n: c for n, c in found.items() if all(word in n for word in asked)}
 
 
 def measure_case(case: Case, setting: Setting, *, dtype: str = "float32") -> dict:
@@ -357,8 +367,8 @@ def measure_case(case: Case, setting: Setting, *, dtype: str = "float32") -> dic
     if case.preset == "tutorial" and not setting.quick:
         ways.append("tutorial")
     first = training.run(batches[:1])
-    steps = 8 if case.shape.rows == 1 else 2
-    more = {"device": "cuda"} if setting.device == "gpu" else {}
+    steps = 20 if setting.on_gpu else 8 if case.shape.rows == 1 else 2
+    more = {"device": "cuda"} if setting.on_gpu else {}
     with open_torch(setting.python, training, ways, dtype=dtype, **more) as opened:
         peer, versions = opened
         send(peer, batches)
@@ -376,7 +386,7 @@ def measure_case(case: Case, setting: Setting, *, dtype: str = "float32") -> dic
         sides = {"ours": ours, **{way: theirs(way) for way in ways}}
         seconds = in_turns(sides, setting.repeats)
         their_peak, _ = peer.ask("peak_mebibytes")
-    speed = matrix_product_speed()
+    speed = matrix_product_speed(dtype)
     mean_step = statistics.median(seconds["ours"]) / steps
     best = min(
         ("eager", "compile")[: len(ways)],
@@ -385,6 +395,7 @@ def measure_case(case: Case, setting: Setting, *, dtype: str = "float32") -> dic
     needed = statistics.mean(operations(cfg, batch) for batch in batches)
     return {
         "peer": versions,
+        "device": training.devices.describe(),
         **compare(seconds, steps),
         "best_of_torch": best,
         "bar": case.bar,
@@ -392,7 +403,10 @@ def measure_case(case: Case, setting: Setting, *, dtype: str = "float32") -> dic
             "ours": round(training.compile_seconds, 2),
             **{way: round(spent, 2) for way, (_, spent) in start.items()},
         },
-        "peak_mib": {"ours": peak_mebibytes(), "torch, all ways": round(their_peak, 1)},
+        "peak_mib": {
+            "ours": peak_mebibytes(setting),
+            "torch, all ways": round(their_peak, 1),
+        },
         **training.costs(),
         "gflop_needed": round(needed / 1e9, 3),
         "matrix_product_gflops": round(speed / 1e9),
@@ -588,29 +602,37 @@ def measure_translate(setting: Setting) -> dict[str, Any]:
 
 def measure_rate(setting: Setting) -> dict[str, Any]:
     """The share of the machine's rate of products that a whole step at `small` has."""
-    cfg, vocab_size = model_config(SMALL.preset)
+    case, dtype = (BASE, jnp.bfloat16) if setting.on_gpu else (SMALL, jnp.float32)
+    cfg, vocab_size = model_config(case.preset)
     training = Training(
-        cfg, rows=SMALL.shape.rows, label_smoothing=0.1, device=setting.device
+        cfg,
+        rows=case.shape.rows,
+        label_smoothing=0.1,
+        dtype=dtype,
+        device=setting.device,
     )
-    batch = random_batch(SMALL.shape, vocab_size, smallest=1)
+    batch, steps = random_batch(case.shape, vocab_size, smallest=1), 1
     training.run([batch])
+    if setting.on_gpu:
+        steps = 20  # several are under way at a time, as in a run
     needed = operations(cfg, batch)
     sides = {
-        "step": timed(lambda: training.run([batch])),
-        "product": lambda: 1 / matrix_product_speed(),
+        "step": timed(lambda: training.run([batch] * steps)),
+        "product": lambda: 1 / matrix_product_speed(dtype),
     }
     seconds = in_turns(sides, setting.repeats, pause=0.0)
     best = 1 / min(seconds["product"])
-    step = statistics.median(seconds["step"])
+    step = statistics.median(seconds["step"]) / steps
     return {
-        "case": SMALL.name,
+        "case": case.name,
+        "device": training.devices.describe(),
         "target_tokens": int(batch.tgt_mask.sum()),
         "step_ms": round(step * 1e3, 1),
         "gflop_needed": round(needed / 1e9, 1),
         "matrix_product_gflops": round(best / 1e9),
         "share_of_matrix_rate": round(needed / step / best, 3),
         "floor_ms": round(needed / best * 1e3, 1),
-        "bar": SMALL.bar,
+        "bar": 0.40 if setting.on_gpu else 0.35,
         **training.costs(),
     }
 
@@ -629,7 +651,10 @@ NAMES = ("step", *MEASURES)
 
 def measure_here(name: str, setting: Setting) -> dict[str, Any]:
     """One measure, or one case of a step, in this process."""
-    if setting.device == "cpu":
+    if setting.on_gpu:
+        # torch has a process of its own beside this one, on the same card.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")
+    else:
         share_cores()
         jax.config.update("jax_platforms", "cpu")
         if name != "translate":  # which has no use for a device a core
@@ -740,6 +765,9 @@ def main() -> None:
     parser.add_argument("--tatoeba", type=Path, help="Tatoeba.zip, for epoch and loss")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument(
+        "--cases", nargs="+", default=[], help="steps whose names hold all these words"
+    )
+    parser.add_argument(
         "--torch-python",
         default=sys.executable,
         help="a Python with torch (default: this one)",
@@ -748,8 +776,18 @@ def main() -> None:
     asked = parser.parse_args()
     repeats = 3 if asked.quick else asked.repeats
     setting = Setting(
-        asked.torch_python, repeats, asked.quick, asked.tatoeba, asked.device
+        asked.torch_python,
+        repeats,
+        asked.quick,
+        asked.tatoeba,
+        asked.device,
+        tuple(asked.cases),
     )
+    if "step" in (asked.only or NAMES) and not step_cases(setting):
+        names = ", ".join(step_cases(dataclasses.replace(setting, cases=())))
+        parser.error(
+            f"no step has all of {asked.cases} in its name; there are: {names}"
+        )
     if asked.here:
         print(json.dumps(measure_here(asked.here, setting)))
         return
@@ -760,6 +798,7 @@ def main() -> None:
         if asked.tatoeba or name not in needs_corpus
     ]
     command = ["--only", *names, "--repeats", str(repeats), "--device", asked.device]
+    command += ["--cases", *asked.cases] if asked.cases else []
     results = {}
     for name in names:
         if name == "step":
@@ -770,7 +809,8 @@ def main() -> None:
         else:
             results[name] = measure_apart(name)
         if not asked.quick:
-            key = name if asked.device == "cpu" else f"{name}, gpu"
+            of_gpu = ["gpu"] if setting.on_gpu else []
+            key = ", ".join([name, *of_gpu, *asked.cases])
             write_result(key, results[name], command, module="benchmark", file=RESULT)
     show_table(results)
     if not asked.quick and asked.device == "cpu" and plots.plots_available():

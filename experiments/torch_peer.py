@@ -60,6 +60,8 @@ class TorchPeer:
         """Loads the parameters into a model for each way; the versions there are."""
         torch.set_num_threads(threads)
         torch.manual_seed(0)
+        if device != "cpu":  # products of float32 numbers in TF32, as JAX makes them
+            torch.set_float32_matmul_precision("high")
         self.device, self.dtype = torch.device(device), getattr(torch, dtype)
         self.label_smoothing = label_smoothing
         cfg = ModelConfig(**config)

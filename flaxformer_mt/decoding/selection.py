@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from flaxformer_mt.model.layer_norm import row_sum
+
 GROUP_SIZES = range(16, 129)  # tokens of a group; the nearest to 64 that divides V
 USUAL_SIZE = 64
 
@@ -72,16 +74,10 @@ def top_k(
 
 
 def log_normalizer(logits: Float[Array, "B V"]) -> Float[Array, " B"]:
-    """log(sum(exp(row))): what is subtracted from a logit for its log-probability.
-
-    The sum is a product with a column of ones, since a CPU may not change the order of
-    a sum and would add one value after another.
-    """
+    """log(sum(exp(row))): what is subtracted from a logit for its log-probability."""
     largest = logits.max(axis=-1, keepdims=True)
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
-    ones = jnp.ones((logits.shape[1], 1), logits.dtype)
-    sums = jnp.dot(jnp.exp(logits - largest), ones, precision=jax.lax.Precision.HIGHEST)
-    return (jnp.log(sums) + largest)[:, 0]
+    return (jnp.log(row_sum(jnp.exp(logits - largest))) + largest)[:, 0]
 
 
 def draw(logits: Float[Array, "B V"], uniform: Float[Array, " B"]) -> Int[Array, " B"]:

@@ -3,7 +3,6 @@
 Axes: B rows, N hypotheses of each, V target vocabulary.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array, Bool, Float, Int
 
 from flaxformer_mt.decoding.weights import Packed, unpack
+from flaxformer_mt.model.processor import on_cpu
 from flaxformer_mt.model.transformer import DecodeCache, Transformer
 
 # A call that is marked so becomes one function for a CPU, where XLA would run a kernel
@@ -58,14 +58,9 @@ def run_step(
 ) -> Any:
     """What the jitted program of a step returns, given `one_kernel` where that is
     faster. The mark is no promise of XLA: where it is refused, all goes on without."""
-    if rows == 1 and _is_on_cpu() and not _refused:
+    if rows == 1 and on_cpu() and not _refused:
         try:
             return program(*arguments, one_kernel=True, **more)
         except jax.errors.JaxRuntimeError as error:
             _refused.add(str(error))
     return program(*arguments, one_kernel=False, **more)
-
-
-@functools.cache
-def _is_on_cpu() -> bool:
-    return jax.default_backend() == "cpu"

@@ -36,6 +36,7 @@ from flaxformer_mt.decoding.translation import (
 )
 from flaxformer_mt.decoding.weights import Weights, weights_of
 from flaxformer_mt.errors import InputError
+from flaxformer_mt.model.processor import on_cpu
 from flaxformer_mt.model.transformer import Transformer, make_model
 from flaxformer_mt.text.pieces import split_text
 from flaxformer_mt.text.tokenizer import Tokenizer
@@ -845,13 +846,13 @@ class _Watched:
 def _num_workers() -> int:
     """Batches that are decoded at the same time: on a CPU one a core, each of which
     takes its rows through the model alone; a GPU is kept busy by two."""
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
         return 2
     return min(cpu_count(), MOST_WORKERS)
 
 
 def _batch_tokens() -> int:
-    return BATCH_TOKENS["cpu" if jax.default_backend() == "cpu" else "gpu"]
+    return BATCH_TOKENS["cpu" if on_cpu() else "gpu"]
 
 
 def _pair_up(

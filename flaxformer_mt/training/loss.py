@@ -7,6 +7,7 @@ N rows.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
+
+from flaxformer_mt.model.layer_norm import row_sum
+from flaxformer_mt.model.processor import on_cpu
 
 
 @struct.dataclass
@@ -66,9 +70,10 @@ def cross_entropy(
 
 
 # Rows of logits that are computed at a time: on a CPU their [N, V] float32 stay near
-# the cache, while products are still large. Small vocabularies need no pieces.
-ROWS_AT_A_TIME, ROWS_ON_A_GPU = 192, 4096
-SMALL_LOGITS = 1 << 22  # numbers
+# the cache, while products are still large. Small vocabularies need no pieces. A GPU
+# has no such cache, but its memory has an end too.
+ROWS_AT_A_TIME = 192
+SMALL_LOGITS, SMALL_ON_A_GPU = 1 << 22, 1 << 26  # numbers
 GROUPS = 16  # a row's maximum is taken over so many groups first
 
 
@@ -189,9 +194,7 @@ def _piece_loss(
     logits = jnp.einsum("nd,dv->nv", hidden, kernel, **_F32) + bias[None]
     highest = _row_max(logits)
     powers = jnp.exp(logits - highest)
-    # As a product with ones: see model/layer_norm.py.
-    ones = jnp.ones((powers.shape[-1], 1))
-    total = jnp.dot(powers, ones, precision=jax.lax.Precision.HIGHEST)
+    total = row_sum(powers)
     log_total = (jnp.log(total) + highest)[:, 0]
     hidden = hidden.astype(jnp.float32)
     columns = kernel.T[label_ids].astype(jnp.float32)  # [N, D]
@@ -210,9 +213,9 @@ def _smoothing_means(kernel: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax
 
 
 def _row_max(x: Float[Array, "N V"]) -> Float[Array, "N 1"]:
-    """The maximum over the last axis: first over groups side by side, which a CPU does
-    many at a time, then within one."""
-    width = x.shape[-1] // GROUPS
+    """The maximum over the last axis; on a CPU first over groups side by side, which it
+    does many at a time, then within one."""
+    width = x.shape[-1] // GROUPS if on_cpu() else 0
     rest = x[:, GROUPS * width :]
     if width:
         groups = [x[:, i * width : (i + 1) * width] for i in range(GROUPS)]
@@ -222,8 +225,8 @@ def _row_max(x: Float[Array, "N V"]) -> Float[Array, "N 1"]:
 
 @dataclasses.dataclass(frozen=True)
 class _Rows:
-    """The target positions of a batch one below the other, real ones first, and the
-    pieces that they are computed in."""
+    """The target positions of a batch one below the other, on a CPU real ones first,
+    and the pieces that they are computed in."""
 
     hidden: jax.Array  # [P * N, D]
     label_ids: jax.Array  # [P * N]
@@ -247,34 +250,43 @@ class _Rows:
         return jax.lax.dynamic_update_slice_in_dim(rows, piece, start, axis=0)
 
     def over_pieces(self, add: Callable[[jax.Array, Any], Any], start: Any) -> Any:
-        """What `add(number, sums)` makes of the start, over all pieces that hold a real
-        position."""
+        """What `add(number, sums)` makes of the start, over all pieces, or over those
+        that hold a real position where these stand first."""
         if self.pieces == 1:
             return add(jnp.zeros((), jnp.int32), start)
+        if self.place is None:
+            return jax.lax.fori_loop(0, self.pieces, add, start)
         size = len(self.mask) // self.pieces
         needed = -(-jnp.sum(self.mask, dtype=jnp.int32) // size)
         return jax.lax.fori_loop(0, needed, add, start)
 
     def back(self, rows: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         """[B, T, D] again."""
-        return (rows if self.place is None else rows[self.place]).reshape(shape)
+        rows = rows[: math.prod(shape[:-1])] if self.place is None else rows[self.place]
+        return rows.reshape(shape)
 
 
 def _rows_of(
     hidden: jax.Array, label_ids: jax.Array, mask: jax.Array, size: int
 ) -> _Rows:
-    """The rows of a batch, in one piece and as they are where the logits are few."""
+    """The rows of a batch, in one piece where the logits are few, and as they are on a
+    GPU, which would have to ask the host how many pieces of sorted ones it needs."""
     arrays = [x.reshape(-1, *x.shape[2:]) for x in (hidden, label_ids, mask)]
-    real = arrays[-1]
-    if len(real) * size <= SMALL_LOGITS:
+    real, cpu = arrays[-1], on_cpu()
+    numbers = len(real) * size
+    if numbers <= (SMALL_LOGITS if cpu else SMALL_ON_A_GPU):
         return _Rows(*arrays, pieces=1, place=None)
-    is_cpu = jax.default_backend() == "cpu"
-    pieces = -(-len(real) // (ROWS_AT_A_TIME if is_cpu else ROWS_ON_A_GPU))
+    pieces = -(-len(real) // ROWS_AT_A_TIME) if cpu else -(-numbers // SMALL_ON_A_GPU)
+    place = _real_first(real) if cpu else None
+    if place is not None:
+        order = jnp.zeros_like(place).at[place].set(jnp.arange(len(place)))
+        arrays = [x[order] for x in arrays]
     spare = -len(real) % pieces
+    filled = (jnp.pad(x, ((0, spare), *((0, 0),) * (x.ndim - 1))) for x in arrays)
+    return _Rows(*filled, pieces=pieces, place=place)
+
+
+def _real_first(real: Bool[Array, " N"]) -> Int[Array, " N"]:
+    """Where each position stands when all real ones come first, in their order."""
     behind = jnp.cumsum(real)[-1] + jnp.cumsum(~real) - 1
-    place = jnp.where(real, jnp.cumsum(real) - 1, behind)
-    order = jnp.zeros_like(place).at[place].set(jnp.arange(len(place)))
-    ordered = (
-        jnp.pad(x[order], ((0, spare), *((0, 0),) * (x.ndim - 1))) for x in arrays
-    )
-    return _Rows(*ordered, pieces=pieces, place=place)
+    return jnp.where(real, jnp.cumsum(real) - 1, behind)

@@ -9,9 +9,8 @@ pass over the sums of gradients that it is added to.
 
 import math
 
-import jax
-
 from flaxformer_mt.config import ModelConfig
+from flaxformer_mt.model.processor import on_cpu
 from flaxformer_mt.text.batching import Batch
 
 # Measured on two x86-64 cores (docs/performance.md); only their ratios matter.
@@ -42,7 +41,7 @@ def parts_of(batch: Batch, cfg: ModelConfig, num_params: int, fewest: int = 1) -
       fewest: parts that were asked for.
     """
     rows, kept = len(batch.src_ids), bytes_kept(batch, cfg)
-    if jax.default_backend() != "cpu" or kept <= FREE_BYTES:
+    if not on_cpu() or kept <= FREE_BYTES:
         return min(fewest, rows)
     each = SECONDS_A_PART + SECONDS_A_PARAMETER * num_params
     best = math.sqrt(kept * SECONDS_A_NEW_BYTE / each)

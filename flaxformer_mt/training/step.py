@@ -10,7 +10,7 @@ import optax
 from flax import struct
 
 from flaxformer_mt.model.dropout import row_key
-from flaxformer_mt.model.layer_norm import row_mean
+from flaxformer_mt.model.layer_norm import row_sum
 from flaxformer_mt.model.masks import make_masks
 from flaxformer_mt.model.transformer import (
     Transformer,
@@ -136,12 +136,11 @@ def update(
 
 
 def _norm(tree: Any) -> jax.Array:
-    """The length of all arrays together. Rows are added up as products, which is 16
+    """The length of all arrays together. With rows added up as `row_sum` does it is 16
     times as fast on a CPU as optax.tree.norm."""
 
     def squares(x: jax.Array) -> jax.Array:
-        rows = jnp.square(x).reshape(-1, x.shape[-1])
-        return row_mean(rows).sum() * x.shape[-1]
+        return row_sum(jnp.square(x).reshape(-1, x.shape[-1])).sum()
 
     return jnp.sqrt(sum(map(squares, jax.tree.leaves(tree))))
 

@@ -45,6 +45,6 @@ def test_few_rows_fill_up_the_last_part(cfg, rows):
 
 
 def test_a_gpu_takes_all_rows_at_once(cfg, monkeypatch):
-    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    monkeypatch.setattr("flaxformer_mt.training.parts.on_cpu", lambda: False)
     assert parts_of(batch_of(512, 128, 128), cfg, 10**5) == 1
     assert parts_of(batch_of(512, 128, 128), cfg, 10**5, fewest=4) == 4
