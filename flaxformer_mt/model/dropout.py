@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.extend.random
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 
@@ -29,9 +30,6 @@ def row_key(key: jax.Array, first_row: jax.Array | int = 0) -> jax.Array:
 def hash_bits(key: jax.Array, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     """32 well mixed bits for each element, a pure function of key and place.
 
-    The finaliser is `lowbias32` (C. Wellons, "Prospecting for Hash Functions", 2018),
-    run once over the counter and once more with the key's second word.
-
     Args:
       key: of `row_key`, or any other, which stands for row 0 and on.
       shape: rows first.
@@ -41,13 +39,25 @@ def hash_bits(key: jax.Array, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     first, second, first_row = jax.random.key_data(key)
     size = math.prod(shape)
     counter = jax.lax.iota(jnp.uint32, size) + first_row * (size // max(shape[0], 1))
-    return _mix(_mix(counter ^ first) + second).reshape(shape)
+    return hash_of(counter, first, second).reshape(shape)
+
+
+def hash_of(
+    counter: UInt32[Array, "..."], first: UInt32[Array, ""], second: UInt32[Array, ""]
+) -> UInt32[Array, "..."]:
+    """The bits of elements by their number, under the first two words of a key.
+
+    The finaliser is `lowbias32` (C. Wellons, "Prospecting for Hash Functions", 2018),
+    run once over the counter and once more with the key's second word.
+    """
+    return _mix(_mix(counter ^ first) + second)
 
 
 def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
-    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
-    return x ^ (x >> 16)
+    # Of NumPy: a kernel may hold no array of JAX's.
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return x ^ (x >> np.uint32(16))
 
 
 def _fold_in(words: UInt32[Array, "3"], data: UInt32[Array, ""]) -> UInt32[Array, "3"]:

@@ -29,8 +29,24 @@ def row_mean(x: Float[Array, "... D"]) -> Float[Array, "... 1"]:
     return row_sum(x) / x.shape[-1]
 
 
-class LayerNorm(nn.Module):
+def layer_norm(
+    x: Float[Array, "... D"],
+    scale: Float[Array, " D"],
+    bias: Float[Array, " D"],
+    epsilon: float,
+    dtype: Any,
+) -> Float[Array, "... D"]:
     """Ba et al. 2016, equation 4, over the last axis; statistics are float32."""
+    shape = (1,) * (x.ndim - 1) + scale.shape
+    x = x.astype(jnp.float32)
+    centred = x - row_mean(x)
+    rate = jax.lax.rsqrt(row_mean(jnp.square(centred)) + epsilon)
+    normal = centred * rate * scale.reshape(shape) + bias.reshape(shape)
+    return normal.astype(dtype)
+
+
+class LayerNorm(nn.Module):
+    """`layer_norm` with a scale and a bias that are learned."""
 
     epsilon: float = 1e-5
     dtype: Any = jnp.float32
@@ -40,9 +56,4 @@ class LayerNorm(nn.Module):
         size = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones_init(), size)
         bias = self.param("bias", nn.initializers.zeros_init(), size)
-        shape = (1,) * (x.ndim - 1) + size
-        x = x.astype(jnp.float32)
-        centred = x - row_mean(x)
-        rate = jax.lax.rsqrt(row_mean(jnp.square(centred)) + self.epsilon)
-        normal = centred * rate * scale.reshape(shape) + bias.reshape(shape)
-        return normal.astype(self.dtype)
+        return layer_norm(x, scale, bias, self.epsilon, self.dtype)

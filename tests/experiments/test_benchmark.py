@@ -75,6 +75,29 @@ def test_our_training_is_that_of_a_run(monkeypatch):
     assert list(training.programs) == [(2, 6, 6)]
 
 
+def test_a_gpus_cases_are_each_preset_in_both_precisions():
+    setting = benchmark.Setting("python", 3, False, None, "gpu")
+    cases = benchmark.step_cases(setting)
+    found = {(case.preset, dtype) for case, dtype in cases.values()}
+    presets = ("tutorial", "tiny", "small", "base")
+    assert found == {(p, d) for p in presets for d in ("float32", "bfloat16")}
+    some = benchmark.step_cases(dataclasses.replace(setting, cases=("base", "bf")))
+    assert list(some) == ["step, base, 384 x 64, bfloat16"]
+    assert some["step, base, 384 x 64, bfloat16"][0].bar == 1.2
+
+
+def test_training_in_bfloat16_learns_and_keeps_its_parameters_in_float32():
+    """As on a GPU, as far as a CPU can tell."""
+    training = Training(tiny_config(**SIZES), rows=1, dtype=benchmark.jnp.bfloat16)
+    batch = full_batch(2, 6)
+    first = training.run([batch])
+    for _ in range(20):
+        last = training.run([batch])
+    assert last < first
+    leaves = benchmark.jax.tree.leaves(training.state.params)
+    assert {leaf.dtype for leaf in leaves} == {benchmark.jnp.dtype("float32")}
+
+
 def test_a_ratio_is_that_of_neighbouring_runs():
     # The machine slowed down on its way: each pair of neighbours tells the same.
     seconds = {"ours": [1.0, 2.0, 4.0], "eager": [3.0, 6.0, 12.0]}

@@ -4,11 +4,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from flaxformer_mt.model import layer_norm
 from flaxformer_mt.model.layer_norm import LayerNorm, row_mean
 
 
-def test_it_is_the_layer_norm_of_flax_in_value_and_gradient():
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_it_is_the_layer_norm_of_flax_in_value_and_gradient(monkeypatch, on_cpu):
+    monkeypatch.setattr(layer_norm, "on_cpu", lambda: on_cpu)
     x = jax.random.normal(jax.random.key(0), (3, 5, 96)) * 4 + 2
     ours, theirs = LayerNorm(), nn.LayerNorm(epsilon=1e-5)
     params = ours.init(jax.random.key(1), x)

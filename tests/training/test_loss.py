@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from flaxformer_mt.model import layer_norm
 from flaxformer_mt.training import loss as loss_room
 from flaxformer_mt.training.loss import Totals, cross_entropy, output_loss
 
@@ -44,6 +45,7 @@ def test_an_epochs_loss_is_a_token_average_not_an_average_of_batches():
     assert float(Totals(jnp.array(0.0), jnp.array(0.0)).mean_loss()) == 0
 
 
+@pytest.mark.parametrize("on_cpu", [True, False])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize(
     ("rows", "length", "size", "at_a_time", "share"),
@@ -54,11 +56,14 @@ def test_an_epochs_loss_is_a_token_average_not_an_average_of_batches():
     ],
 )
 def test_the_loss_in_pieces_is_that_of_all_logits_at_once(
-    monkeypatch, rows, length, size, at_a_time, share, smoothing
+    monkeypatch, rows, length, size, at_a_time, share, smoothing, on_cpu
 ):
-    """In value and in all three gradients, padding left out."""
+    """In value and in all three gradients, padding left out on a CPU."""
     monkeypatch.setattr(loss_room, "ROWS_AT_A_TIME", at_a_time)
     monkeypatch.setattr(loss_room, "SMALL_LOGITS", 1 << 9)
+    monkeypatch.setattr(loss_room, "SMALL_ON_A_GPU", at_a_time * size)
+    for room in (loss_room, layer_norm):
+        monkeypatch.setattr(room, "on_cpu", lambda: on_cpu)
     rng = np.random.default_rng(0)
     d_model = 8
     hidden, kernel, bias = (
@@ -105,3 +110,16 @@ def test_pieces_without_a_real_position_are_not_computed(monkeypatch):
     assert int(seen) == 1  # four real positions of sixteen
     first, second = (rows.piece(jnp.array(number))[2] for number in (0, 1))
     assert bool(first.all()) and not bool(second.any())
+
+
+def test_a_gpu_takes_pieces_in_order_and_few(monkeypatch):
+    """It would have to ask the host how many of sorted ones are needed."""
+    monkeypatch.setattr(loss_room, "on_cpu", lambda: False)
+    monkeypatch.setattr(loss_room, "SMALL_ON_A_GPU", 50)
+    real = jnp.arange(16).reshape(2, 8) % 4 == 1
+    hidden, labels = jnp.ones((2, 8, 3)), jnp.arange(16).reshape(2, 8)
+    rows = loss_room._rows_of(hidden, labels, real, 9)
+    assert rows.pieces == 3 and rows.place is None  # 16 * 9 numbers, 50 at a time
+    assert rows.label_ids.tolist() == [*range(16), 0, 0]
+    assert int(rows.over_pieces(lambda number, n: n + 1, jnp.zeros((), int))) == 3
+    assert rows.back(jnp.arange(18.0)[:, None], (2, 8, 1))[1, 7, 0] == 15
