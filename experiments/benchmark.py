@@ -84,7 +84,13 @@ from flaxformer_mt.training.named_arrays import flatten
 from flaxformer_mt.training.optimizer import make_optimizer
 from flaxformer_mt.training.parts import parts_of
 from flaxformer_mt.training.programs import CompileCount
-from flaxformer_mt.training.step import StepOptions, compile_step, eval_step, state_of
+from flaxformer_mt.training.step import (
+    StepOptions,
+    compile_step,
+    compiling_init,
+    eval_step,
+    state_of,
+)
 
 RESULT = ROOT / "experiments" / "results" / "benchmark.json"
 PICTURE = ROOT / "docs" / "images" / "benchmark.png"
@@ -162,6 +168,7 @@ class Training:
         dtype: Any = jnp.float32,
         device: str = "cpu",
         cores: int = 0,  # 0: as many as so many rows keep busy
+        first: Batch | None = None,  # to compile for while the parameters are begun
     ) -> None:
         cores = cores or max(min(THREADS, rows // 8), 1)
         self.devices = Devices.of(device, cores=cores)
@@ -173,10 +180,14 @@ class Training:
         )
         self.tx = make_optimizer(optimizer, num_steps=None)
         self.options = StepOptions(label_smoothing=label_smoothing)
-        self.key = self.devices.place_state(jax.random.key(0))
-        self.params = init_params(self.model, jax.random.key(0))
+        key = jax.random.key(0)
+        self.key = self.devices.place_state(key)
         self.programs: dict[tuple, Any] = {}
         self.compile_seconds, self.parts = 0.0, 1
+        if first is not None:
+            with compiling_init(self.model, key):
+                self.program_for(self.devices.place_batch(first))
+        self.params = init_params(self.model, key)
         self.begin()
 
     def begin(self) -> None:
@@ -185,23 +196,30 @@ class Training:
         self.state = self.devices.place_state(state_of(params, self.tx))
         self.in_flight: deque[jax.Array] = deque()
 
-    def step(self, batch: Batch) -> Any:
-        """The batch's sums, after an update; the program is compiled once a shape."""
-        placed = self.devices.place_batch(batch)
-        shape = (*batch.src_ids.shape, batch.tgt_in_ids.shape[1])
-        arguments = (self.state, placed, self.key)
+    def program_for(self, placed: Batch) -> Any:
+        """The program for a batch of this shape, compiled once."""
+        shape = (*placed.src_ids.shape, placed.tgt_in_ids.shape[1])
         if shape not in self.programs:
             started = time.perf_counter()
+            state = jax.eval_shape(
+                lambda: state_of(init_params(self.model, jax.random.key(0)), self.tx)
+            )
             self.programs[shape] = compile_step(
-                *arguments,
+                *(self.devices.like_placed(state), placed, self.key),
                 **{"model": self.model, "tx": self.tx, "options": self.options},
                 by_core=self.devices.by_core,
             )
             self.compile_seconds += time.perf_counter() - started
-            of_one = jax.tree.map(lambda x: x[:: self.devices.count], batch)
-            size = count_parameters(self.params)
+            of_one = jax.tree.map(lambda x: x[:: self.devices.count], placed)
+            size = count_parameters(state.params)
             self.parts = parts_of(of_one, self.model.cfg, size)
-        self.state, totals = self.programs[shape](*arguments)
+        return self.programs[shape]
+
+    def step(self, batch: Batch) -> Any:
+        """The batch's sums, after an update."""
+        placed = self.devices.place_batch(batch)
+        program = self.program_for(placed)
+        self.state, totals = program(self.state, placed, self.key)
         # As in a run: the host is never far ahead. XLA's threads would all wait for
         # each other where hundreds of steps are under way on two devices.
         self.in_flight.append(totals.nats)
@@ -485,7 +503,7 @@ def measure_memorise(setting: Setting) -> dict[str, Any]:
         jax.clear_caches()
         with CompileCount() as count:
             started = time.perf_counter()
-            training = Training(cfg, rows=1)
+            training = Training(cfg, rows=1, first=batch)
             for _ in range(updates):
                 totals = training.step(batch)
             totals.nats.block_until_ready()

@@ -4,6 +4,7 @@
 batch is the pure function in training/step.py; `fit` in train.py opens the folder.
 """
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -37,6 +38,7 @@ from flaxformer_mt.training.step import (
     StepOptions,
     TrainState,
     compile_step,
+    compiling_init,
     state_of,
     train_step,
     train_step_by_core,
@@ -182,7 +184,8 @@ class Session:
 
     def _check_memory(self) -> None:
         """Compiles the largest step, and refuses it if it does not fit; before the
-        parameters are there, so that they are counted once."""
+        parameters are there, so that they are counted once. What draws them is compiled
+        beside it."""
         c = self.begun.model
 
         def numbers(s: Shape) -> int:  # of a layer: its width, and its attention
@@ -207,11 +210,14 @@ class Session:
             )
         )
         state = self.devices.like_placed(state)
-        program = compile_step(
-            *(state, self._placed(batch), self.devices.place_state(key)),
-            **{"model": self.model, "tx": self.tx, "options": self.options},
-            by_core=self.devices.by_core,
-        )
+        with contextlib.ExitStack() as beside:
+            if not self.store.steps():  # a run that goes on has its parameters
+                beside.enter_context(compiling_init(self.model, key))
+            program = compile_step(
+                *(state, self._placed(batch), self.devices.place_state(key)),
+                **{"model": self.model, "tx": self.tx, "options": self.options},
+                by_core=self.devices.by_core,
+            )
         self.memory = memory_of(program)
         rows, *widths = largest
         what = f"a step of {rows} sentences, {max(widths)} tokens wide,"

@@ -1,7 +1,9 @@
 """The pure, jitted training step: state in, state out."""
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -166,6 +168,16 @@ def compile_step(*arguments: Any, by_core: bool, **static: Any) -> jax.stages.Co
     ShapeDtypeStructs."""
     step = train_step_by_core if by_core else train_step
     return step.lower(*arguments, **static).compile()
+
+
+@contextlib.contextmanager
+def compiling_init(model: Transformer, key: jax.Array) -> Iterator[None]:
+    """While it is open, a thread compiles `init_params` of such a model and key: on two
+    cores two seconds of a first start are hidden behind the step's compilation."""
+    with ThreadPoolExecutor(1) as pool:
+        init = pool.submit(lambda: init_params.lower(model, key).compile())
+        yield
+        init.result()
 
 
 def _sum_gradients(

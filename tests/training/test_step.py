@@ -6,11 +6,13 @@ import numpy as np
 import optax
 import pytest
 
-from flaxformer_mt.model.transformer import make_model
+from flaxformer_mt.model.transformer import Transformer, init_params, make_model
 from flaxformer_mt.text.batching import Batch, Shape, make_batch
+from flaxformer_mt.training.programs import CompileCount
 from flaxformer_mt.training.step import (
     StepOptions,
     _norm,
+    compiling_init,
     eval_step,
     init_state,
     train_step,
@@ -239,3 +241,22 @@ def test_one_table_serves_embedding_and_output_and_the_first_loss_is_near_log_v(
     for _ in range(80):
         state, last = train_step(state, tiny_batch(), KEY, model=model, tx=TX)
     assert float(last.mean_loss()) < 0.5 * float(first.mean_loss())
+
+
+def test_what_draws_the_parameters_is_compiled_beside_the_step_and_once():
+    cfg = tiny_config(d_model=24, src_vocab_size=19, tgt_vocab_size=21)
+    model = Transformer(cfg)  # of sizes that no other test has
+    key = jax.random.key(0)
+    with CompileCount() as count:
+        with compiling_init(model, key):
+            pass
+        assert count.compiled["init_params"] == 1
+        init_params(model, key)
+    assert count.compiled["init_params"] == 1
+
+
+def test_a_step_that_cannot_be_compiled_says_so_though_parameters_are_under_way():
+    model = Transformer(tiny_config(d_model=24, src_vocab_size=19, tgt_vocab_size=22))
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match="too large"), compiling_init(model, key):
+        raise ValueError("too large")
