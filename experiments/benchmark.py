@@ -17,8 +17,9 @@ rate       the whole step at `small`, 8,000 pieces, 4,096 tokens: the share of t
 Both sides have the same cores, the same parameters to begin with, the same batches and
 a process of their own; they run in turns after a warm-up, and a ratio is the median of
 those of neighbouring runs, with the quarters beside it. Compilation is reported apart,
-and so are memory, floating point operations and bytes. `--device gpu` measures `base`
-in float32 and bfloat16 as well.
+and so are memory, floating point operations and bytes. `--device gpu` measures a step of
+each preset, an update's tokens at a time, in float32 and in bfloat16 (`--cases base
+bfloat16`: only those), and the rate at `base`.
 
 Results go to experiments/results/benchmark.json, and as a picture to
 docs/images/benchmark.png; those of other measures stay.
