@@ -17,8 +17,8 @@ rate       the whole step at `small`, 8,000 pieces, 4,096 tokens: the share of t
 Both sides have the same cores, the same parameters to begin with, the same batches and
 a process of their own; they run in turns after a warm-up, and a ratio is the median of
 those of neighbouring runs, with the quarters beside it. Compilation is reported apart,
-and so are memory, floating point operations and bytes. `--device gpu` measures a step of
-each preset, an update's tokens at a time, in float32 and in bfloat16 (`--cases base
+and so are memory, floating point operations and bytes. `--device gpu` measures a step
+of each preset, an update's tokens at a time, in float32 and in bfloat16 (`--cases base
 bfloat16`: only those), and the rate at `base`.
 
 Results go to experiments/results/benchmark.json, and as a picture to
@@ -62,6 +62,7 @@ from experiments.turns import (
     write_result,
 )
 from flaxformer_mt.config import DataConfig, ModelConfig, TrainConfig
+from flaxformer_mt.errors import InputError
 from flaxformer_mt.evaluation import plots
 from flaxformer_mt.model.transformer import (
     count_parameters,
@@ -454,8 +455,6 @@ def tutorials_job(zip_file: Path) -> tuple[Prepared, EpochBatches, ModelConfig]:
 def measure_epoch(setting: Setting) -> dict[str, Any]:
     """An epoch, batches made and sent to the device included. Its batches cost the
     tutorial's way the same each, padded to 128 as they are: every eighth is timed."""
-    if setting.tatoeba is None:
-        raise SystemExit("The measures epoch and loss need --tatoeba Tatoeba.zip.")
     _, batches, cfg = tutorials_job(setting.tatoeba)
     training, epoch = Training(cfg, rows=64), list(batches.epoch(0))
     training.run(epoch)  # compiles every shape
@@ -535,8 +534,6 @@ def measure_memorise(setting: Setting) -> dict[str, Any]:
 def measure_loss(setting: Setting) -> dict[str, Any]:
     """The time to a validation loss; the same batches and learning rate on both sides,
     validated after each quarter of an epoch, compilation apart."""
-    if setting.tatoeba is None:
-        raise SystemExit("The measures epoch and loss need --tatoeba Tatoeba.zip.")
     prepared, batches, cfg = tutorials_job(setting.tatoeba)
     held_out = EpochBatches(
         prepared.validation, batches.shapes, prepared.specials, seed=0
@@ -620,7 +617,8 @@ def measure_translate(setting: Setting) -> dict[str, Any]:
 
 
 def measure_rate(setting: Setting) -> dict[str, Any]:
-    """The share of the machine's rate of products that a whole step at `small` has."""
+    """The share of the machine's rate of products that a whole step has, at `small`, or
+    on a GPU at `base`."""
     case, dtype = (BASE, jnp.bfloat16) if setting.on_gpu else (SMALL, jnp.float32)
     cfg, vocab_size = model_config(case.preset)
     training = Training(
@@ -808,9 +806,14 @@ def main() -> None:
             f"no step has all of {asked.cases} in its name; there are: {names}"
         )
     if asked.here:
-        print(json.dumps(measure_here(asked.here, setting)))
+        try:
+            print(json.dumps(measure_here(asked.here, setting)))
+        except InputError as error:  # no GPU, say
+            parser.exit(2, f"error: {error}\n")
         return
     needs_corpus = ("epoch", "loss")
+    if not asked.tatoeba and set(needs_corpus) & set(asked.only):
+        parser.error("epoch and loss need --tatoeba Tatoeba.zip (tatoeba.org)")
     names = asked.only or [
         name
         for name in (("step", "translate") if asked.quick else NAMES)

@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CANDIDATES, default=CANDIDATES)
     asked = parser.parse_args()
     if jax.default_backend() != "gpu":
-        raise SystemExit("The candidates are for a GPU, and JAX finds none.")
+        parser.exit(2, "error: the candidates are for a GPU, and JAX finds none\n")
     errors = errors_of_kernel()
     print("the kernel's errors:", *(f"{error:.1e}" for error in errors), flush=True)
     if max(errors) > 2e-2:

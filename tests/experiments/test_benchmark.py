@@ -86,6 +86,25 @@ def test_a_gpus_cases_are_each_preset_in_both_precisions():
     assert some["step, base, 384 x 64, bfloat16"][0].bar == 1.2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--cases nonsense", "there are: step, tutorial, 1 x 128, step, tutorial, 64"),
+        ("--only epoch", "epoch and loss need --tatoeba"),
+        ("--device gpu --here rate", "--device gpu needs a GPU that JAX can use"),
+    ],
+)
+def test_what_cannot_be_measured_is_told_in_a_sentence(
+    monkeypatch, capsys, arguments, said
+):
+    monkeypatch.setattr("sys.argv", ["benchmark", *arguments.split()])
+    monkeypatch.setattr("os.environ", {**benchmark.os.environ})
+    with pytest.raises(SystemExit) as ended:
+        benchmark.main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_training_in_bfloat16_learns_and_keeps_its_parameters_in_float32():
     """As on a GPU, as far as a CPU can tell."""
     training = Training(tiny_config(**SIZES), rows=1, dtype=benchmark.jnp.bfloat16)
