@@ -34,6 +34,8 @@ def test_a_large_batch_is_divided_more_and_a_large_model_less(cfg):
     assert 1 < rows[0] < rows[1] < rows[2]
     few = parts_of(batch_of(64, 64, 64), cfg, 10**8)
     assert 1 <= few < rows[1]
+    more = rows[1] + 5  # what is asked for is kept to
+    assert parts_of(batch_of(64, 64, 64), cfg, 10**5, fewest=more) == more
     deep = dataclasses.replace(cfg, num_encoder_layers=8)
     assert parts_of(batch_of(64, 64, 64), deep, 10**5) > rows[1]
 
