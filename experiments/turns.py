@@ -41,7 +41,10 @@ class Peer:
         """module: what runs there; see `answer_requests`."""
         command = [python, "-m", f"experiments.{module}", *names]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
+        try:
+            self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
+        except OSError as error:
+            raise SystemExit(f"{python} cannot be run: {error.strerror}.") from error
 
     def ask(self, do: str, **arguments: Any) -> tuple[Any, float]:
         """(what it answers, the seconds that it needed)."""
@@ -51,7 +54,8 @@ class Peer:
         if not line:
             raise SystemExit(
                 "A peer's process has ended; what it said stands above. Give "
-                "--torch-python a Python with torch==2.13.0 and ctranslate2==4.8.5."
+                "--torch-python a Python with torch==2.13.0 (and ctranslate2==4.8.5, "
+                "where that is beside us)."
             )
         answer = json.loads(line)
         return answer["result"], answer["seconds"]

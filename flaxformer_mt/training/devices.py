@@ -376,6 +376,29 @@ def sum_over_rows(
     )(params, batch)
 
 
+def apart_over_rows(
+    function: Callable[[Any, Any, jax.Array], Tree], params: Any, batch: Any
+) -> Tree:
+    """Inside a jitted step: what each device makes of its rows, one beside the other,
+    [devices, ...]; none of them waits for another.
+
+    Args: as of sum_over_rows.
+    """
+    mesh = _mesh_of(params)
+    if mesh is None:
+        none_before = jnp.zeros((), jnp.int32)
+        return jax.tree.map(lambda x: x[None], function(params, batch, none_before))
+
+    def on_one(params: Any, rows: Any) -> Tree:
+        first = jax.lax.axis_index("rows") * len(jax.tree.leaves(rows)[0])
+        return jax.tree.map(lambda x: x[None], function(params, rows, first))
+
+    whole, rows = PartitionSpec(), PartitionSpec("rows")
+    return jax.shard_map(
+        on_one, mesh=mesh, in_specs=(whole, rows), out_specs=rows, check_vma=False
+    )(params, batch)
+
+
 def _mesh_of(placed: Any) -> Any:
     """The devices that an argument of a jitted function lies on; None: a single one."""
     mesh = jax.typeof(jax.tree.leaves(placed)[0]).sharding.mesh

@@ -37,10 +37,15 @@ class Totals:
 
 
 def mean_of(sums: Sequence[Totals]) -> float:
-    """Nats a token over many batches: sums added on the host, divided once."""
+    """Nats a token over many batches: sums, of each device or of all, added on the
+    host, divided once."""
     fetched = jax.device_get(list(sums))
     nats, num_tokens = np.sum(
-        [(float(t.nats), float(t.num_tokens)) for t in fetched], axis=0
+        [
+            (np.sum(t.nats, dtype=float), np.sum(t.num_tokens, dtype=float))
+            for t in fetched
+        ],
+        axis=0,
     )
     return float(nats / num_tokens)
 

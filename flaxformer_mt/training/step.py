@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,7 +21,11 @@ from flaxformer_mt.model.transformer import (
     output_layer,
 )
 from flaxformer_mt.text.batching import Batch
-from flaxformer_mt.training.devices import stay_whole, sum_over_rows
+from flaxformer_mt.training.devices import (
+    apart_over_rows,
+    stay_whole,
+    sum_over_rows,
+)
 from flaxformer_mt.training.loss import Totals, mean_of, output_loss
 from flaxformer_mt.training.parts import parts_of
 
@@ -240,7 +244,15 @@ def _moving_average(ema: Any, params: Any, step: jax.Array, decay: float) -> Any
 def validate(params: Any, batch: Batch, *, model: Transformer) -> Totals:
     """A batch's loss as sums, without dropout or smoothing; `eval_step` is this,
     jitted."""
+    return sum_over_rows(_evaluate(model), params, batch)
 
+
+def validate_apart(params: Any, batch: Batch, *, model: Transformer) -> Totals:
+    """The sums of each device, [devices], which the host adds up."""
+    return apart_over_rows(_evaluate(model), params, batch)
+
+
+def _evaluate(model: Transformer) -> Callable[[Any, Batch, jax.Array], Totals]:
     def of_rows(params: Any, batch: Batch, first_row: jax.Array) -> Totals:
         hidden = _hidden(params, batch, model)
         _, totals = output_loss(
@@ -250,7 +262,7 @@ def validate(params: Any, batch: Batch, *, model: Transformer) -> Totals:
         )
         return totals
 
-    return sum_over_rows(of_rows, params, batch)
+    return of_rows
 
 
 def _hidden(params: Any, batch: Batch, model: Transformer, **more: Any) -> jax.Array:
@@ -262,6 +274,13 @@ def _hidden(params: Any, batch: Batch, model: Transformer, **more: Any) -> jax.A
 
 eval_step = jax.jit(validate, static_argnames="model")
 eval_step_by_core = jax.jit(validate, static_argnames="model", compiler_options=BY_CORE)
+eval_step_apart = jax.jit(
+    validate_apart, static_argnames="model", compiler_options=BY_CORE
+)
+
+# Batches handed over before the host waits for the first of them. XLA's threads, two on
+# two cores, once waited for each other for ever where a hundred were.
+UNDER_WAY = 4
 
 
 def loss_over(
@@ -273,4 +292,11 @@ def loss_over(
 ) -> float:
     """Nats a token over all the batches."""
     step = eval_step_by_core if by_core else eval_step
-    return mean_of([step(params, batch, model=model) for batch in batches])
+    if by_core and jax.process_count() == 1:
+        step = eval_step_apart  # cores that never wait for each other
+    sums: list[Totals] = []
+    for batch in batches:
+        sums.append(step(params, batch, model=model))
+        if len(sums) > UNDER_WAY:
+            sums[-1 - UNDER_WAY].nats.block_until_ready()
+    return mean_of(sums)

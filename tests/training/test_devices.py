@@ -30,7 +30,15 @@ from flaxformer_mt.training.devices import (
     join_hosts,
     stay_whole,
 )
-from flaxformer_mt.training.step import StepOptions, init_state, train_step
+from flaxformer_mt.training.step import (
+    UNDER_WAY,
+    StepOptions,
+    eval_step,
+    eval_step_apart,
+    init_state,
+    loss_over,
+    train_step,
+)
 from tests.conftest import ROOT, SPECIALS, V, leaves, tiny_config
 
 # --- one tiny training, the same wherever it runs -----------------------------------
@@ -126,6 +134,10 @@ def save(store, run):
 
 def child_with_eight_devices(folder):
     told = {"described": Devices.of("cpu").describe(), "programs": []}
+    told["validation"] = {
+        str(count): validation_on(Devices.over(jax.devices()[:count]))
+        for count in (1, 2, 8)
+    }
     gradients, losses, runs = {}, {}, {}
     for count in (1, 2, 8):
         run = runs[count] = Run(Devices.over(jax.devices()[:count]))
@@ -141,6 +153,16 @@ def child_with_eight_devices(folder):
     (folder / "told.json").write_text(
         json.dumps({**told, "losses": losses}), encoding="utf-8"
     )
+
+
+def validation_on(where):
+    """(nats a token of many batches, whether a device waits for another on the way)"""
+    params = where.place_state(start().params)
+    batches = [where.place_batch(batch_of(step)) for step in range(30)]
+    loss = loss_over(params, batches, model=MODEL, by_core=where.by_core)
+    step = eval_step_apart if where.by_core else eval_step
+    program = step.lower(params, batches[0], model=MODEL).compile()
+    return loss, "all-reduce" in program.as_text()
 
 
 def stays_whole(where):
@@ -254,6 +276,40 @@ def test_the_first_gradient_and_fifty_losses_are_those_of_one_device(on_devices,
     losses = told["losses"]
     assert len(losses["1"]) == 50 and losses["1"][-1] < losses["1"][0] - 0.05
     np.testing.assert_allclose(losses[count], losses["1"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", ["2", "8"])
+def test_cores_validate_without_waiting_for_each_other(on_devices, count):
+    """Where they did, and many batches were handed over, they waited for ever."""
+    told = on_devices[0]["validation"]
+    loss, waits = told[count]
+    assert loss == pytest.approx(told["1"][0], rel=1e-5)
+    assert not waits
+
+
+def test_few_batches_of_a_validation_are_under_way_at_a_time(monkeypatch):
+    handed_over = []
+
+    class Sum:
+        def __init__(self):
+            self.nats = self.num_tokens = self
+            self.is_ready = False
+            handed_over.append(self)
+
+        def block_until_ready(self):
+            self.is_ready = True
+
+    most = []
+
+    def step(*_, **__):
+        made = Sum()
+        most.append(sum(not one.is_ready for one in handed_over))
+        return made
+
+    monkeypatch.setattr("flaxformer_mt.training.step.eval_step", step)
+    monkeypatch.setattr("flaxformer_mt.training.step.mean_of", len)
+    assert loss_over(None, range(50), model=MODEL) == 50
+    assert max(most) == UNDER_WAY + 1
 
 
 def test_a_step_compiles_once_wherever_its_state_comes_from(on_devices):
