@@ -358,22 +358,12 @@ def sum_over_rows(
         first of them has in the batch; its results are sums over rows.
       params: placed by place_state. batch: placed by place_batch.
     """
-    mesh = _mesh_of(params)
-    if mesh is None:
-        return function(params, batch, jnp.zeros((), jnp.int32))
 
-    def on_one(params: Any, rows: Any) -> Tree:
-        first = jax.lax.axis_index("rows") * len(jax.tree.leaves(rows)[0])
-        return jax.lax.psum(function(params, rows, first), "rows")
+    def add(sums: Tree) -> Tree:
+        return jax.lax.psum(sums, "rows")
 
     whole = PartitionSpec()
-    return jax.shard_map(
-        on_one,
-        mesh=mesh,
-        in_specs=(whole, PartitionSpec("rows")),
-        out_specs=whole,
-        check_vma=False,  # a sum of gradients is what psum makes of them, no more
-    )(params, batch)
+    return _over_rows(function, params, batch, after=add, lies=whole)
 
 
 def apart_over_rows(
@@ -382,20 +372,38 @@ def apart_over_rows(
     """Inside a jitted step: what each device makes of its rows, one beside the other,
     [devices, ...]; none of them waits for another.
 
-    Args: as of sum_over_rows.
+    Args: as of sum_over_rows. On a single device, what the function returns.
     """
+
+    def put_beside(sums: Tree) -> Tree:
+        return jax.tree.map(lambda x: x[None], sums)
+
+    rows = PartitionSpec("rows")
+    return _over_rows(function, params, batch, after=put_beside, lies=rows)
+
+
+def _over_rows(
+    function: Callable[[Any, Any, jax.Array], Tree],
+    params: Any,
+    batch: Any,
+    *,
+    after: Callable[[Tree], Tree],
+    lies: PartitionSpec,
+) -> Tree:
     mesh = _mesh_of(params)
     if mesh is None:
-        none_before = jnp.zeros((), jnp.int32)
-        return jax.tree.map(lambda x: x[None], function(params, batch, none_before))
+        return function(params, batch, jnp.zeros((), jnp.int32))
 
     def on_one(params: Any, rows: Any) -> Tree:
         first = jax.lax.axis_index("rows") * len(jax.tree.leaves(rows)[0])
-        return jax.tree.map(lambda x: x[None], function(params, rows, first))
+        return after(function(params, rows, first))
 
-    whole, rows = PartitionSpec(), PartitionSpec("rows")
     return jax.shard_map(
-        on_one, mesh=mesh, in_specs=(whole, rows), out_specs=rows, check_vma=False
+        on_one,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), PartitionSpec("rows")),
+        out_specs=lies,
+        check_vma=False,  # a sum of gradients is what psum makes of them, no more
     )(params, batch)
 
 
