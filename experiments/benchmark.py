@@ -70,7 +70,6 @@ from flaxformer_mt.model.transformer import (
     make_model,
 )
 from flaxformer_mt.presets import preset
-from flaxformer_mt.session import STEPS_IN_FLIGHT
 from flaxformer_mt.text.batching import (
     Batch,
     EpochBatches,
@@ -87,6 +86,7 @@ from flaxformer_mt.training.optimizer import make_optimizer
 from flaxformer_mt.training.parts import parts_of
 from flaxformer_mt.training.programs import CompileCount
 from flaxformer_mt.training.step import (
+    STEPS_IN_FLIGHT,
     StepOptions,
     compile_step,
     compiling_init,

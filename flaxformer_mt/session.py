@@ -35,6 +35,7 @@ from flaxformer_mt.training.optimizer import make_optimizer, make_schedule
 from flaxformer_mt.training.programs import CompileCount
 from flaxformer_mt.training.run_folder import RunFolder
 from flaxformer_mt.training.step import (
+    STEPS_IN_FLIGHT,
     StepOptions,
     TrainState,
     compile_step,
@@ -46,9 +47,6 @@ from flaxformer_mt.training.step import (
 from flaxformer_mt.training.warm_start import warm_start
 from flaxformer_mt.validation import Validation, spread
 
-# Steps handed to the device before the host looks at their losses: it never waits for
-# the newest step, so the device always has the next one.
-STEPS_IN_FLIGHT = 4
 SECONDS_BETWEEN_SHOWS = 0.5
 TRIAL_BATCHES = 2  # of validation, in a check
 SECONDS_BETWEEN_SAVES = 600.0  # at most, as steps go

@@ -278,9 +278,10 @@ eval_step_apart = jax.jit(
     validate_apart, static_argnames="model", compiler_options=BY_CORE
 )
 
-# Batches handed over before the host waits for the first of them. XLA's threads, two on
-# two cores, once waited for each other for ever where a hundred were.
-UNDER_WAY = 4
+# Steps, of training or validation, handed to the device before the host waits for the
+# oldest of them: never for the newest, so the device always has the next one. XLA's
+# threads, two on two cores, once waited for each other for ever where a hundred were.
+STEPS_IN_FLIGHT = 4
 
 
 def loss_over(
@@ -297,6 +298,6 @@ def loss_over(
     sums: list[Totals] = []
     for batch in batches:
         sums.append(step(params, batch, model=model))
-        if len(sums) > UNDER_WAY:
-            sums[-1 - UNDER_WAY].nats.block_until_ready()
+        if len(sums) > STEPS_IN_FLIGHT:
+            sums[-1 - STEPS_IN_FLIGHT].nats.block_until_ready()
     return mean_of(sums)

@@ -31,7 +31,7 @@ from flaxformer_mt.training.devices import (
     stay_whole,
 )
 from flaxformer_mt.training.step import (
-    UNDER_WAY,
+    STEPS_IN_FLIGHT,
     StepOptions,
     eval_step,
     eval_step_apart,
@@ -309,7 +309,7 @@ def test_few_batches_of_a_validation_are_under_way_at_a_time(monkeypatch):
     monkeypatch.setattr("flaxformer_mt.training.step.eval_step", step)
     monkeypatch.setattr("flaxformer_mt.training.step.mean_of", len)
     assert loss_over(None, range(50), model=MODEL) == 50
-    assert max(most) == UNDER_WAY + 1
+    assert max(most) == STEPS_IN_FLIGHT + 1
 
 
 def test_a_step_compiles_once_wherever_its_state_comes_from(on_devices):
