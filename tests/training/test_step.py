@@ -1,13 +1,18 @@
 """A pure step: the same in, the same out; nothing that is not a number gets in."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from flaxformer_mt.config import TrainConfig
 from flaxformer_mt.model.transformer import Transformer, init_params, make_model
 from flaxformer_mt.text.batching import Batch, Shape, make_batch
+from flaxformer_mt.training import step as step_module
+from flaxformer_mt.training.optimizer import make_optimizer
 from flaxformer_mt.training.programs import CompileCount
 from flaxformer_mt.training.step import (
     StepOptions,
@@ -16,6 +21,7 @@ from flaxformer_mt.training.step import (
     eval_step,
     init_state,
     train_step,
+    update,
 )
 from tests.conftest import SPECIALS, V, leaves, tiny_batch, tiny_config
 
@@ -175,6 +181,35 @@ def test_the_norm_of_a_gradient_is_that_of_all_its_numbers():
     tree = [jnp.asarray(x, jnp.float32) for x in arrays]
     np.testing.assert_allclose(_norm(tree), expected, rtol=1e-6)
     assert not np.isfinite(_norm([*tree, jnp.array([1.0, jnp.inf])]))
+
+
+def clipped_adamw():
+    return make_optimizer(TrainConfig(clip_norm=0.1, weight_decay=0.1), num_steps=None)
+
+
+def compiled_update(tx):
+    """A fresh program, whatever has been traced before."""
+    jitted = jax.jit(functools.partial(update, model=MODEL, tx=tx), donate_argnums=0)
+    return jitted.lower(init_state(MODEL, tx, KEY), tiny_batch(), KEY).compile()
+
+
+@pytest.mark.parametrize("tx", [TX, clipped_adamw()], ids=["adam", "clipped adamw"])
+def test_moments_are_written_over_the_old_ones_without_a_copy_of_them(tx):
+    entry = compiled_update(tx).as_text().partition("\nENTRY")[2]
+    copies = [line for line in entry.splitlines() if " copy(" in line]
+    # Counters have copies; of each array's two moments there were as many as of arrays.
+    assert len(copies) < len(leaves(start().params)) / 2
+
+
+@pytest.mark.parametrize("tx", [TX, clipped_adamw()], ids=["adam", "clipped adamw"])
+def test_moments_that_wait_for_the_parameters_are_the_optimizer_s_own(tx, monkeypatch):
+    waited, _ = compiled_update(tx)(init_state(MODEL, tx, KEY), tiny_batch(), KEY)
+    monkeypatch.setattr(
+        step_module, "_moments_after", lambda params, opt_state, tx: opt_state
+    )
+    plain, _ = compiled_update(tx)(init_state(MODEL, tx, KEY), tiny_batch(), KEY)
+    for x, y in zip(leaves(waited.opt_state), leaves(plain.opt_state), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-8)
 
 
 def test_a_part_that_is_not_finite_costs_the_whole_update():
