@@ -777,7 +777,9 @@ def main() -> None:
     """python -m experiments.benchmark"""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", choices=NAMES, default=[])
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument(
+        "--repeats", type=int, default=9, help="turns of each side; 3 with --quick"
+    )
     parser.add_argument("--quick", action="store_true", help="a minute; writes nothing")
     parser.add_argument("--tatoeba", type=Path, help="Tatoeba.zip, for epoch and loss")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
@@ -791,6 +793,8 @@ def main() -> None:
     )
     parser.add_argument("--here", default="", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.repeats < 1:
+        parser.error(f"--repeats must be 1 or more; got {asked.repeats}")
     repeats = 3 if asked.quick else asked.repeats
     setting = Setting(
         asked.torch_python,
@@ -801,7 +805,7 @@ def main() -> None:
         tuple(asked.cases),
     )
     if "step" in (asked.only or NAMES) and not step_cases(setting):
-        names = ", ".join(step_cases(dataclasses.replace(setting, cases=())))
+        names = "; ".join(step_cases(dataclasses.replace(setting, cases=())))
         parser.error(
             f"no step has all of {asked.cases} in its name; there are: {names}"
         )
@@ -821,6 +825,7 @@ def main() -> None:
     ]
     command = ["--only", *names, "--repeats", str(repeats), "--device", asked.device]
     command += ["--cases", *asked.cases] if asked.cases else []
+    command += ["--tatoeba", asked.tatoeba.name] if asked.tatoeba else []
     results = {}
     for name in names:
         if name == "step":

@@ -619,7 +619,7 @@ class Session:
         if self.saved_step != self.step:
             self._save(None)
         raise StoppedError(
-            f"saved step {self.step:,}, stopping; the same command goes on from here.",
+            f"saved step {self.step:,}; the same command goes on from here.",
             self.requests.signal_number or signal.SIGTERM,  # of another host
         )
 

@@ -107,7 +107,7 @@ def test_from_any_step_it_goes_on_bit_for_bit(config, whole, monkeypatch, step):
     """Row C5."""
     with monkeypatch.context() as patch:
         at_step(patch, step, send(signal.SIGTERM))
-        with pytest.raises(StoppedError, match=f"saved step {step}, stopping"):
+        with pytest.raises(StoppedError, match=f"saved step {step}; the same"):
             fit(config, verbose=False)
     assert saved_steps(config.run)[-1] == step
     goes_on(config, whole)
@@ -117,7 +117,7 @@ def test_stopped_at_every_step_it_still_ends_the_same(config, whole, monkeypatch
     for step in range(1, STEPS):
         with monkeypatch.context() as patch:
             at_step(patch, 1, send(signal.SIGTERM))
-            with pytest.raises(StoppedError, match=f"saved step {step}, stopping"):
+            with pytest.raises(StoppedError, match=f"saved step {step}; the same"):
                 fit(config, verbose=False)
     goes_on(config, whole)
 

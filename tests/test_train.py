@@ -116,7 +116,7 @@ def test_asked_to_stop_it_saves_and_goes_on_bit_for_bit(config, tmp_path, monkey
         return real_step(*args, **kwargs)
 
     monkeypatch.setattr(loop, "train_step", step_and_signal)
-    with pytest.raises(StoppedError, match="saved step 8, stopping") as caught:
+    with pytest.raises(StoppedError, match="saved step 8; the same command") as caught:
         fit(stopped, verbose=False)
     assert caught.value.exit_code == 128 + signal.SIGTERM
     assert saved_steps(stopped.run)[-1] == 8

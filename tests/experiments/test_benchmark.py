@@ -89,7 +89,8 @@ def test_a_gpus_cases_are_each_preset_in_both_precisions():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--cases nonsense", "there are: step, tutorial, 1 x 128, step, tutorial, 64"),
+        ("--cases nonsense", "there are: step, tutorial, 1 x 128; step, tutorial, 64"),
+        ("--repeats 0 --quick", "--repeats must be 1 or more; got 0"),
         ("--only epoch", "epoch and loss need --tatoeba"),
         ("--device gpu --here rate", "--device gpu needs a GPU that JAX can use"),
     ],
