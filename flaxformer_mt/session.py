@@ -467,6 +467,7 @@ class Session:
             f"epoch {self.epoch + 1}  step {self.step:,}  "
             f"loss {self.totals[0] / max(self.totals[1], 1):.3f}  "
             f"{speed:,.0f} tokens/s",
+            once=0.0 if minutes else self.programs.seconds,
         )
 
     def _begin_to_show(self) -> None:

@@ -82,7 +82,8 @@ class Progress:
         self.console = rich.console.Console(stderr=True)
         self.bar: rich.progress.Progress | None = None
         self.first_done: float | None = None
-        self.started = self.last_line = time.monotonic()
+        self.last_line = time.monotonic()
+        self.first_time = 0.0
 
     def __enter__(self) -> "Progress":
         if self.visible and self.console.is_terminal:
@@ -108,13 +109,19 @@ class Progress:
         if self.bar:
             self.bar.stop()
 
-    def show(self, done: float, status: str) -> None:
-        """Shows how much of the total is done, and a few words beside it."""
+    def show(self, done: float, status: str, *, once: float = 0.0) -> None:
+        """Shows how much of the total is done, and a few words beside it.
+
+        once: seconds, so far, of what does not come again, as compiling: they are no
+        measure of speed.
+        """
         now = time.monotonic()
-        if self.first_done is None:  # the first step compiles: no measure of speed
-            self.first_done, self.started = done, now
-        elapsed, new = now - self.started, done - self.first_done
-        left = elapsed / new * (self.total - done) if new > 0 else None
+        if self.first_done is None:  # what was before is no measure either
+            self.first_done, self.first_time = done, now - once
+        # Programs may be compiled beside each other, in less time than each for itself.
+        elapsed, new = now - once - self.first_time, done - self.first_done
+        is_known = elapsed > 0 and new > 0
+        left = elapsed / new * (self.total - done) if is_known else None
         if left is not None and self.has_total:
             status += f"  {in_words(max(left, 0))} left"
         if self.bar:

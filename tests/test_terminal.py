@@ -43,6 +43,18 @@ def test_without_a_terminal_progress_is_a_plain_line_now_and_then(capsys, monkey
     assert "\x1b" not in lines[-1]
 
 
+def test_the_time_left_does_not_count_what_was_compiled_on_the_way(capsys, monkeypatch):
+    times = iter([0.0, 0.0, 100.0, 110.0])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(times))
+    with Progress("training", 100) as progress:
+        progress.show(0, "loss 2", once=0.0)
+        progress.show(10, "loss 1.5", once=95.0)
+        progress.show(20, "loss 1", once=95.0)
+    first, second = capsys.readouterr().err.strip().split("\n")
+    assert first.endswith("loss 1.5  45s left")
+    assert second.endswith("loss 1  1:00 left")
+
+
 def test_progress_can_be_silent(capsys):
     with Progress("training", 100, visible=False) as progress:
         progress.show(50, "x")
