@@ -102,6 +102,21 @@ def test_a_stopped_run_goes_on_bit_for_bit(config, tmp_path):
     assert fingerprint(pieces.run) == whole
 
 
+def test_the_time_left_of_a_training_is_told_what_has_been_compiled(
+    config, monkeypatch
+):
+    told = []
+
+    def show(self, done, status, *, once=0.0):
+        told.append(once)
+
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_SHOWS", 0.0)
+    monkeypatch.setattr(loop.Progress, "show", show)
+    fit(config, verbose=False)
+    assert told == sorted(told)
+    assert told[-1] > 0
+
+
 def test_asked_to_stop_it_saves_and_goes_on_bit_for_bit(config, tmp_path, monkeypatch):
     """Rows C20 and C21: between two validations, with exit code 128 + signal."""
     fit(config, verbose=False)
