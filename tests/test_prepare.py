@@ -308,15 +308,25 @@ def test_a_link_stands_for_the_folder_that_it_names(options, tmp_path):
     assert (tmp_path / "link").is_symlink()
 
 
+HELD_AT_ITS_END = """
+import time
+from flaxformer_mt import prepare
+def hold(folder, prepared):
+    print("held", flush=True)
+    time.sleep(600)
+prepare.write_manifest = hold
+prepare.main()
+"""
+
+
 def test_sigterm_stops_prepare_and_leaves_nothing(options, tmp_path):
-    pairs = [(f"{a} {i}", f"{b} {i}") for a, b in PAIRS for i in range(300)]
-    write_pairs(tmp_path / "pairs.tsv", pairs)
-    with subprocess.Popen(command(options), stderr=subprocess.PIPE) as process:
-        while not (tmp_path / ".ready.preparing").exists() and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(0.2)
+    python, _, _, *arguments = command(options)
+    held = [python, "-c", HELD_AT_ITS_END, *arguments]
+    with subprocess.Popen(held, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        assert (tmp_path / ".ready.preparing").exists()
         process.terminate()
-        said = process.stderr.read().decode()
+        said = process.stderr.read()
     assert process.returncode == 128 + signal.SIGTERM
     assert said.strip().endswith("stopped: nothing was written.")
     assert names(tmp_path) == {"pairs.tsv"}

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -106,6 +107,7 @@ def test_the_time_left_of_a_training_is_told_what_has_been_compiled(
     config, monkeypatch
 ):
     told = []
+    jax.clear_caches()  # another test may have trained in the same shapes
 
     def show(self, done, status, *, once=0.0):
         told.append(once)

@@ -255,14 +255,14 @@ def test_s5_a_full_line_is_refused_at_once_and_the_others_are_answered():
 
 def test_s6_a_request_beyond_its_deadline_is_given_up_and_the_worker_is_free():
     model = FakeModel()
-    with fake_client(model, deadline=0.2) as (client, _):
+    with fake_client(model, deadline=1.0) as (client, _):
         assert error_of(translate(client, text="slow")) == (504, "timeout")
         assert model.abandoned.wait(10)
         assert translate(client, text="a").status_code == 200
 
 
 def test_s6_a_stream_beyond_its_deadline_ends_with_an_error():
-    with fake_client(deadline=0.2) as (client, _):
+    with fake_client(deadline=1.0) as (client, _):
         found = events_of(translate(client, text="slow", stream=True))
     assert found[0][0] == "partial"
     assert found[-1][0] == "error" and found[-1][1]["error"]["code"] == "timeout"

@@ -232,17 +232,26 @@ with fake_engine(model, grace=float(sys.argv[1])) as engine:
             time.sleep(0.01)
         time.sleep(0.3)
         model.gate.set()
-    threading.Thread(target=open_gate, daemon=True).start()
+    def tell():
+        wanted = int(sys.argv[2])
+        while len(engine.waiting) + sum(map(len, model.batches)) < wanted:
+            time.sleep(0.01)
+        print("all are in the line", flush=True)
+    for task in (open_gate, tell):
+        threading.Thread(target=task, daemon=True).start()
     print(listener.getsockname()[1], flush=True)
     server.run(sockets=[listener])
 """
 
 
 @contextlib.contextmanager
-def server_process(grace=10.0):
-    """(a server that answers once it is asked to stop, its port)."""
+def server_process(grace=10.0, clients=1):
+    """(a server that answers once it is asked to stop, its port).
+
+    clients: with so many requests in its line it says so, once.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(grace)],
+        [sys.executable, "-c", SERVER, str(grace), str(clients)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -257,13 +266,14 @@ def server_process(grace=10.0):
 
 
 def test_s14_what_is_being_answered_is_finished_and_new_clients_are_refused():
-    with server_process() as (process, port), ThreadPoolExecutor(32) as threads:
+    served = server_process(clients=32)
+    with served as (process, port), ThreadPoolExecutor(32) as threads:
         client = Client(port)
         asked = [
             threads.submit(client.post, "/api/translate", json={"text": f"text {i}"})
             for i in range(32)
         ]
-        time.sleep(1.0)  # they are on their way
+        assert process.stdout.readline() == "all are in the line\n"
         process.send_signal(signal.SIGTERM)
         for i, future in enumerate(asked):
             [found] = future.result().json()["translations"]
@@ -279,7 +289,7 @@ def test_s14_what_cannot_be_finished_ends_with_the_grace():
     with server_process(grace=1.0) as (process, port), ThreadPoolExecutor(1) as threads:
         client = Client(port)
         asked = threads.submit(client.post, "/api/translate", json={"text": "slow"})
-        time.sleep(1.0)
+        assert process.stdout.readline() == "all are in the line\n"
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
         assert process.returncode == 0
@@ -308,6 +318,7 @@ def test_s22_a_client_that_leaves_its_stream_has_its_work_given_up():
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(post(body, f"Content-Length: {len(body)}"))
             assert client.recv(100)
+            wait_until(lambda: model.batches)  # before, it would not even be begun
         assert model.abandoned.wait(10)
 
 
