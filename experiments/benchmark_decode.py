@@ -55,10 +55,10 @@ from experiments.turns import (
 )
 from flaxformer_mt.config import ModelConfig
 from flaxformer_mt.decoding.beam_search import BeamOptions, BeamSearch
+from flaxformer_mt.decoding.call import BATCH_TOKENS
 from flaxformer_mt.decoding.frames import Frame, Source, ladder, plan
 from flaxformer_mt.decoding.sampling import GREEDY, SampleOptions, Sampler, piece_keys
 from flaxformer_mt.decoding.search import Output, Search, TokenIds, decode
-from flaxformer_mt.decoding.translator import BATCH_TOKENS
 from flaxformer_mt.decoding.weights import weights_of
 from flaxformer_mt.model.masks import make_masks
 from flaxformer_mt.model.transformer import init_params, make_model, sinusoids

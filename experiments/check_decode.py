@@ -29,8 +29,9 @@ from experiments.benchmark_decode import RESULT
 from experiments.turns import write_result
 from flaxformer_mt.decoding import frames
 from flaxformer_mt.decoding.beam_search import BeamOptions
+from flaxformer_mt.decoding.call import SearchOptions
 from flaxformer_mt.decoding.sampling import GREEDY, SampleOptions
-from flaxformer_mt.decoding.translator import SearchOptions, Translator
+from flaxformer_mt.decoding.translator import Translator
 
 WAYS: dict[str, SearchOptions] = {
     "greedy": GREEDY,

@@ -11,8 +11,9 @@ import rich.table
 
 from flaxformer_mt.command_line import parse, run_door
 from flaxformer_mt.decoding.beam_search import BeamOptions
+from flaxformer_mt.decoding.call import SearchOptions
 from flaxformer_mt.decoding.sampling import GREEDY
-from flaxformer_mt.decoding.translator import SearchOptions, Translator
+from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.evaluation.comparison import (
     ComparedSentence,

@@ -9,6 +9,7 @@ from typing import Any
 
 from flaxformer_mt.errors import StorageError
 from flaxformer_mt.evaluation import event_log, plots
+from flaxformer_mt.evaluation.pictures import plots_available
 from flaxformer_mt.terminal import Tell, in_words, say_table
 from flaxformer_mt.training.run_folder import RunFolder
 
@@ -101,7 +102,7 @@ class Logbook:
     def _draw(self) -> None:
         history, best_step = self.undrawn or ([], 0)
         self.undrawn, self.drawn = None, time.monotonic()
-        if history and plots.plots_available():
+        if history and plots_available():
             path = self.folder.path / CURVES
             plots.draw_curves(history, path, best_step=best_step or None)
 
@@ -141,7 +142,7 @@ class Logbook:
                 f"  {len(rows)} of {len(history)} validations; all are in "
                 f"{self.folder.path / 'metrics.jsonl'}"
             )
-        if not plots.plots_available():
+        if not plots_available():
             self.tell("  curves:       not drawn: that takes the extra 'plots'")
         else:
             self.tell(f"  curves:       {self.folder.path / CURVES}")

@@ -32,7 +32,7 @@ FLOORS = [
 ]
 # The only rooms that may import these.
 KEEPERS = {
-    "matplotlib": {"evaluation/plots.py"},
+    "matplotlib": {"evaluation/pictures.py", "evaluation/plots.py"},
     "tensorboardX": {"evaluation/event_log.py"},
     "orbax": {"training/checkpoints.py"},
     "sacrebleu": {"evaluation/metrics.py"},

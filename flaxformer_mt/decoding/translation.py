@@ -2,6 +2,10 @@
 
 import dataclasses
 import heapq
+import re
+
+# Bytes can spell what no text should bring to a terminal, line ends among it.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclasses.dataclass
@@ -66,6 +70,11 @@ class Report:
 def _counted(num: int, noun: str) -> tuple[str, str, str]:
     """("1", "text", "was"), ("1,200", "texts", "were")."""
     return f"{num:,}", noun + "s" * (num != 1), "was" if num == 1 else "were"
+
+
+def without_controls(text: str) -> tuple[str, int]:
+    """(the text without its control characters, how many it had)."""
+    return _CONTROL.subn("", text)
 
 
 def ascii_or_self(character: str) -> str:

@@ -5,27 +5,40 @@ they cannot disagree.
 """
 
 import collections
-import dataclasses
-import functools
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from flaxformer_mt import starter
 from flaxformer_mt.config import Config
-from flaxformer_mt.decoding import frames, scoring, search
-from flaxformer_mt.decoding.beam_search import BeamOptions, BeamSearch
+from flaxformer_mt.decoding import frames, scoring
+from flaxformer_mt.decoding.beam_search import BeamOptions
+from flaxformer_mt.decoding.call import (
+    Call,
+    SearchOptions,
+    Text,
+    WatchedTexts,
+    num_workers,
+    usual_batch_tokens,
+)
 from flaxformer_mt.decoding.explanation import Explanation
 from flaxformer_mt.decoding.frames import Frame, Source
-from flaxformer_mt.decoding.sampling import GREEDY, SampleOptions, Sampler, piece_keys
+from flaxformer_mt.decoding.lines import (
+    WINDOWS,
+    AbandonedError,
+    Line,
+    LineWatch,
+    pair_up,
+    windows,
+)
+from flaxformer_mt.decoding.sampling import GREEDY, SampleOptions
 from flaxformer_mt.decoding.scoring import Pair
-from flaxformer_mt.decoding.search import Output, Search, TokenIds, Watch
+from flaxformer_mt.decoding.search import Output, Search, TokenIds
 from flaxformer_mt.decoding.translation import (
     Hypothesis,
     Report,
@@ -33,49 +46,19 @@ from flaxformer_mt.decoding.translation import (
     Translation,
     ascii_or_self,
     join,
+    without_controls,
 )
 from flaxformer_mt.decoding.weights import Weights, weights_of
 from flaxformer_mt.errors import InputError
-from flaxformer_mt.model.processor import on_cpu
 from flaxformer_mt.model.transformer import Transformer, make_model
 from flaxformer_mt.text.pieces import split_text
 from flaxformer_mt.text.tokenizer import Tokenizer
 from flaxformer_mt.text.vocabulary import is_surrogate
 from flaxformer_mt.training import checkpoints
-from flaxformer_mt.training.devices import check_versions, cpu_count
+from flaxformer_mt.training.devices import check_versions
 from flaxformer_mt.training.run_folder import RunFolder
 
-# Bytes can spell what no text should bring to a terminal, line ends among it.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-WINDOWS = (
-    16,
-    64,
-    512,
-    4096,
-)  # lines that are sorted by length together; the last stays
-BATCH_TOKENS = {"cpu": 2048, "gpu": 16384}  # places of a batch, for each worker
-MOST_WORKERS = 16
 WORD_TOKENS = 32  # most that a next word may have
-
-SearchOptions = SampleOptions | BeamOptions
-
-
-class Line(NamedTuple):
-    """A text to be translated beside others that it has nothing to do with."""
-
-    text: str
-    prefix: str = ""  # what its translation begins with
-    seed: int = 0  # a sample depends on it,
-    number: int = 0  # on the line's number among those of its own, and on nothing else
-
-
-# Is called with a line's place and with what gives its translation so far; returns
-# whether the line is still wanted.
-LineWatch = Callable[[int, Callable[[], str]], bool]
-
-
-class AbandonedError(Exception):
-    """Nobody wants this translation any more, so it was not finished."""
 
 
 class Translator:
@@ -248,14 +231,14 @@ class Translator:
         if not 0 <= seed < 2**31:
             raise InputError(f"seed must be at least 0 and below 2**31; got {seed}.")
         limit = min(longest or self.model.cfg.max_length, self.model.cfg.max_length)
-        run = _Run(self, search, limit, scores, batch_tokens)
-        with_prefix = _pair_up(lines, prefixes, prefix)
+        call = self._call(search, limit, scores=scores, batch_tokens=batch_tokens)
+        with_prefix = pair_up(lines, prefixes, prefix)
         numbers = itertools.count(first_line)
-        waiting: collections.deque[list[_Text]] = collections.deque()
+        waiting: collections.deque[list[Text]] = collections.deque()
         is_first = True
-        with ThreadPoolExecutor(run.num_workers) as workers:
+        with ThreadPoolExecutor(call.num_workers) as workers:
             try:
-                for window, is_all in _windows(with_prefix):
+                for window, is_all in windows(with_prefix):
                     texts, refusal = [], None
                     for line, begin in window:
                         try:
@@ -264,7 +247,7 @@ class Translator:
                         except InputError as error:  # the lines before it come first
                             refusal = error
                             break
-                    run.submit(workers, texts, now=is_all)
+                    call.submit(workers, texts, now=is_all)
                     waiting.append(texts)
                     # Another window is decoded meanwhile; but the first is not to wait
                     # for the other's programs.
@@ -295,19 +278,20 @@ class Translator:
             come back as AbandonedError.
         """
         limit = self.model.cfg.max_length
-        run = _Run(self, search, limit, scores, 0)
+        call = self._call(search, scores=scores)
         results: list[Any] = []
         for line in lines:
             try:
                 results.append(self._text(line, limit, "split"))
             except InputError as error:
                 results.append(error)
-        texts = [result for result in results if isinstance(result, _Text)]
-        places = [i for i, result in enumerate(results) if isinstance(result, _Text)]
+        texts = [result for result in results if isinstance(result, Text)]
+        places = [i for i, result in enumerate(results) if isinstance(result, Text)]
         if watch is not None:
-            run.watch = _Watched(self, watch, texts, places).of_batch
-        with ThreadPoolExecutor(run.num_workers) as workers:
-            run.submit(workers, texts, now=True)
+            watched = WatchedTexts(self.tgt_tokenizer, watch, texts, places)
+            call.watch = watched.of_batch
+        with ThreadPoolExecutor(call.num_workers) as workers:
+            call.submit(workers, texts, now=True)
             for place, text in zip(places, texts, strict=True):
                 try:
                     results[place] = self._translation(text)
@@ -317,7 +301,7 @@ class Translator:
 
     def _text(
         self, line: Line, limit: int, too_long: Literal["split", "refuse"]
-    ) -> "_Text":
+    ) -> Text:
         """A line ready to be translated."""
         text, prefix, seed, number = line
         report = Report()
@@ -335,7 +319,7 @@ class Translator:
         sources = [Source([*ids, eos_id]) for ids in pieces]
         if sources:  # what is given begins the text, so its first piece has it
             sources[0] = sources[0]._replace(prefix=begin, opening=opening)
-        return _Text(text, number, seed, sources, report)
+        return Text(text, number, seed, sources, report)
 
     def _prefix(self, prefix: str, limit: int) -> tuple[list[int], np.ndarray | None]:
         """(tokens that are given, which may follow them: [V] bool).
@@ -375,7 +359,7 @@ class Translator:
                 f"{ascii_or_self(unknown[0])!r}."
             )
 
-    def _translation(self, text: "_Text") -> Translation:
+    def _translation(self, text: Text) -> Translation:
         """What a line came to, once its pieces are decoded."""
         parts = []
         for future, place in text.parts:
@@ -390,7 +374,7 @@ class Translator:
 
     def _hypothesis(self, output: Output, report: Report) -> Hypothesis:
         text = self.tgt_tokenizer.decode(output.token_ids)
-        text, num_controls = _CONTROL.subn("", text)
+        text, num_controls = without_controls(text)
         report.controls += num_controls
         return Hypothesis(
             text=text,
@@ -437,26 +421,46 @@ class Translator:
             for start in range(0, len(ids), longest)
         ]
 
+    def _call(
+        self,
+        search: SearchOptions | Search,
+        limit: int = 0,
+        *,
+        scores: bool = False,
+        batch_tokens: int = 0,
+    ) -> Call:
+        """limit: 0 for what the model has."""
+        return Call(
+            *(self.model, self.weights, self.ids, search),
+            limit=limit or self.model.cfg.max_length,
+            scores=scores,
+            batch_tokens=batch_tokens,
+        )
+
     # --- before anybody waits ---------------------------------------------------------
+
+    def _end(self) -> Source:
+        """The shortest source."""
+        return Source([self.src_tokenizer.vocabulary.eos_id])
 
     def prepare(
         self, search: SearchOptions | Search = GREEDY, *, scores: bool = False
     ) -> Iterator[None]:
         """Compiles all that `together` may need for a search, a little at each `next`:
         whatever the lines, no program is compiled after that."""
-        run = _Run(self, search, self.model.cfg.max_length, scores, 0)
+        call = self._call(search, scores=scores)
         for has in (frozenset(), frozenset({"prefix"})):
-            yield from run.prepare(has)
+            yield from call.prepare(self._end(), has)
 
     def prepare_alternatives(self, *, count: int = 5) -> Iterator[None]:
         """As `prepare`, for `alternatives` with this count."""
-        run = _Run(self, _word_options(count), self.model.cfg.max_length, True, 0)
-        yield from run.prepare(frozenset({"prefix", "boundary"}))
+        call = self._call(_word_options(count), scores=True)
+        yield from call.prepare(self._end(), frozenset({"prefix", "boundary"}))
 
     def prepare_explanation(self) -> Iterator[None]:
         """As `prepare`, for `explanation`."""
         eos = Pair([self.src_tokenizer.vocabulary.eos_id], [self.ids.eos])
-        for frame in frames.ladder(self.model.cfg.max_length, _batch_tokens()):
+        for frame in frames.ladder(self.model.cfg.max_length, usual_batch_tokens()):
             self._look(eos, 5, least=frame.length)
             yield
 
@@ -474,11 +478,11 @@ class Translator:
         Raises:
           InputError: a side is longer than the model reads.
         """
-        tokens = batch_tokens or _batch_tokens()
+        tokens = batch_tokens or usual_batch_tokens()
         all_frames = frames.ladder(self.model.cfg.max_length, tokens)
         numbers = itertools.count(first_line + 1)
         pairs = iter(pairs)
-        with ThreadPoolExecutor(_num_workers()) as workers:
+        with ThreadPoolExecutor(num_workers()) as workers:
             while window := list(itertools.islice(pairs, WINDOWS[-1])):
                 encoded, refusal = [], None
                 for pair in window:
@@ -542,7 +546,7 @@ class Translator:
 
     def _look(self, pair: Pair, k: int, least: int = 0) -> tuple[Pair, scoring.View]:
         """least: positions that the program has room for, or more."""
-        all_frames = frames.ladder(self.model.cfg.max_length, _batch_tokens())
+        all_frames = frames.ladder(self.model.cfg.max_length, usual_batch_tokens())
         places = max(pair.places, least)
         length = min(f.length for f in all_frames if f.length >= places)
         where = {"model": self.model, "length": length, "ids": self.ids, "k": k}
@@ -637,10 +641,10 @@ class Translator:
         opening = boundary if given or not has_spaces_within else None
         opts = _word_options(count)
         limit = min(len(given) + WORD_TOKENS, limit)
-        run = _Run(self, opts, limit, True, 0)
+        call = self._call(opts, limit, scores=True)
         word = source._replace(prefix=given, opening=opening, boundary=boundary)
         words: dict[str, float] = {}
-        for output in run.decode_now([word]):
+        for output in call.decode_now([word]):
             if not output.truncated:
                 ids = output.token_ids[len(given) : -1]
                 spelled = tokenizer.spelled(ids).decode("utf-8", "replace").strip()
@@ -652,256 +656,8 @@ class Translator:
         return sorted(words.items(), key=lambda item: (-item[1], item[0]))[:count]
 
 
-_Place = tuple[int, int]  # the number of a text, and of a piece of it
-
-
-@dataclasses.dataclass
-class _Text:
-    """A line on its way."""
-
-    text: str
-    number: int
-    seed: int
-    sources: list[Source]  # its pieces
-    report: Report
-    # For each piece, the batch it is decoded in, and its place there.
-    parts: list[tuple[Future, int]] = dataclasses.field(default_factory=list)
-
-
-class _Run:
-    """What decodes texts in one way."""
-
-    def __init__(
-        self,
-        translator: Translator,
-        options: SearchOptions | Search,
-        limit: int,
-        scores: bool,
-        batch_tokens: int,
-    ) -> None:
-        self.translator, self.limit = translator, limit
-        tokens = batch_tokens or _batch_tokens()
-        max_length = translator.model.cfg.max_length
-        self.is_random = False
-        if isinstance(options, BeamOptions):
-            # The model's own limit: one of each call would compile its own programs.
-            self.search: Search = BeamSearch(
-                translator.model, options, translator.ids, max_length
-            )
-            size = options.beam_size
-        elif isinstance(options, SampleOptions):
-            self.search = Sampler(translator.model, options, translator.ids, scores)
-            self.is_random, size = options.temperature != 0.0, 1
-        else:
-            self.search, self.is_random, size = options, True, 1
-        self.watch: Callable[[list[_Place]], Watch] | None = None
-        self.frames = frames.ladder(max_length, tokens, hypotheses=size)
-        self.num_workers = _num_workers()
-
-    def submit(
-        self, workers: ThreadPoolExecutor, texts: list[_Text], *, now: bool
-    ) -> None:
-        """Has the texts decoded, those of like length together.
-
-        now: they are waited for, and no others are coming.
-        """
-        owners = [(text, source) for text in texts for source in text.sources]
-        sources = [source for _, source in owners]
-        places = [
-            (k, piece)
-            for k, text in enumerate(texts)
-            for piece in range(len(text.sources))
-        ]
-        if self.is_random:
-            sources = _with_keys(texts)
-        has = frames.special(sources)
-        where: list[Any] = [None] * len(sources)
-        batches = frames.plan(sources, self.frames)
-        for frame, members in batches:
-            batch = [sources[i] for i in members]
-            watch = self.watch and self.watch([places[i] for i in members])
-            if now and len(batches) == 1:
-                # Nothing else is to be done meanwhile, and another thread would take
-                # a tenth of a single sentence's time to wake up.
-                future = _done(self.decode(batch, frame, has, watch))
-            else:
-                future = workers.submit(self.decode, batch, frame, has, watch)
-            for place, i in enumerate(members):
-                where[i] = (future, place)
-        for (text, _), part in zip(owners, where, strict=True):
-            text.parts.append(part)
-
-    def decode(
-        self,
-        sources: list[Source],
-        frame: Frame,
-        has: frozenset[str],
-        watch: Watch | None = None,
-    ) -> list[list[Output]]:
-        """The outputs of one batch."""
-        return search.decode(
-            *(self.translator.weights, sources),
-            search=self.search,
-            frame=frame,
-            frames=self.frames,
-            limit=self.limit,
-            has=has,
-            watch=watch,
-        )
-
-    def prepare(self, has: frozenset[str]) -> Iterator[None]:
-        """Compiles the programs of each frame by decoding a token in it."""
-        translator = self.translator
-        source = Source([translator.src_tokenizer.vocabulary.eos_id])
-        for frame in self.frames:
-            search.decode(
-                *(translator.weights, [source]),
-                search=self.search,
-                frame=frame,
-                frames=self.frames,
-                limit=1,
-                has=has,
-            )
-            yield
-
-    def decode_now(self, sources: list[Source]) -> list[Output]:
-        """The outputs of a single source."""
-        [(frame, _)] = frames.plan(sources, self.frames)
-        return self.decode(sources, frame, frames.special(sources))[0]
-
-
 def _word_options(count: int) -> BeamOptions:
     """The search for so many next words."""
     return BeamOptions(
         beam_size=max(4 * count, 16), n_best=4 * count, length_penalty=0.0
     )
-
-
-def _with_keys(texts: list[_Text]) -> list[Source]:
-    """The sources of the texts, in order, each with its random key."""
-    sources: list[Source] = []
-    for seed, some in itertools.groupby(texts, key=lambda text: text.seed):
-        pieces = [
-            (text.number, place, source)
-            for text in some
-            for place, source in enumerate(text.sources)
-        ]
-        lines, places, own = ([piece[i] for piece in pieces] for i in range(3))
-        keys = piece_keys(seed, lines=lines, places=places).tolist()
-        sources += [s._replace(key=tuple(k)) for s, k in zip(own, keys, strict=True)]
-    return sources
-
-
-def _done(result: Any) -> Future:
-    """A future that has this result."""
-    future: Future = Future()
-    future.set_result(result)
-    return future
-
-
-class _Watched:
-    """What a watch of lines is to the loop over batches of their pieces."""
-
-    def __init__(
-        self,
-        translator: Translator,
-        watch: LineWatch,
-        texts: list[_Text],
-        places: list[int],
-    ) -> None:
-        """places: of each text among the lines."""
-        self.translator, self.watch, self.places = translator, watch, places
-        # What each piece of a text has come to.
-        self.so_far = [[""] * len(text.sources) for text in texts]
-
-    def of_batch(self, members: list[_Place]) -> Watch:
-        """The watch of a batch that has these pieces."""
-
-        def watch(owners: Sequence[int], so_far: Callable[[int], list[Output]]) -> bool:
-            is_wanted = False
-            for owner in owners:
-                text, piece = members[owner]
-                show = functools.partial(self._text, text, piece, so_far, owner)
-                is_wanted |= self.watch(self.places[text], show)
-            return is_wanted
-
-        return watch
-
-    def _text(
-        self,
-        text: int,
-        piece: int,
-        so_far: Callable[[int], list[Output]],
-        owner: int,
-    ) -> str:
-        """The translation of a text as far as its pieces are known."""
-        best = so_far(owner)[0]
-        decoded = self.translator.tgt_tokenizer.decode(best.token_ids)
-        # A letter of several bytes may be half there.
-        decoded = _CONTROL.sub("", decoded).rstrip("\ufffd")
-        self.so_far[text][piece] = decoded
-        return " ".join(filter(None, self.so_far[text]))
-
-
-def _num_workers() -> int:
-    """Batches that are decoded at the same time: on a CPU one a core, each of which
-    takes its rows through the model alone; a GPU is kept busy by two."""
-    if not on_cpu():
-        return 2
-    return min(cpu_count(), MOST_WORKERS)
-
-
-def _batch_tokens() -> int:
-    return BATCH_TOKENS["cpu" if on_cpu() else "gpu"]
-
-
-def _pair_up(
-    lines: Iterable[str | None], prefixes: Iterable[str] | None, prefix: str
-) -> Iterator[tuple[str, str] | None]:
-    """Lines with their prefixes; None stays None.
-
-    Raises:
-      InputError: there are more of one than of the other.
-    """
-    if prefixes is None:
-        for line in lines:
-            yield None if line is None else (line, prefix)
-        return
-    begins, count = iter(prefixes), 0
-    for line in lines:
-        if line is None:
-            yield None
-            continue
-        begin = next(begins, None)
-        if begin is None:
-            raise InputError(
-                f"there must be a prefix for each line; got {count:,} prefixes and at "
-                f"least {count + 1:,} lines."
-            )
-        count += 1
-        yield line, begin
-    rest = sum(1 for _ in begins)
-    if rest:
-        raise InputError(
-            f"there must be a prefix for each line; got {count + rest:,} prefixes and "
-            f"{count:,} lines."
-        )
-
-
-def _windows(
-    lines: Iterable[tuple[str, str] | None],
-) -> Iterator[tuple[list[tuple[str, str]], bool]]:
-    """(lines to sort by length together, whether nothing more is there for now): few at
-    first, so that the first translation comes soon."""
-    sizes = itertools.chain(WINDOWS, itertools.repeat(WINDOWS[-1]))
-    window: list[tuple[str, str]] = []
-    size = next(sizes)
-    for line in lines:
-        if line is not None:
-            window.append(line)
-        if line is None or len(window) == size:
-            if window or line is None:
-                yield window, line is None
-            size = next(sizes) if line is not None else size
-            window = []
-    yield window, True

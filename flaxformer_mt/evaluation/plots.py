@@ -1,35 +1,37 @@
-"""Pictures of a run, of attention and of measurements. The only room that imports
-matplotlib.
+"""Pictures of a run, of attention and of measurements.
 
-One style for all of them: what is told apart by colour is also told apart by its line,
-its marker or its hatching, so that a picture can be read in grey. Every function gives
-a `Picture`, which a notebook shows by itself and which saves itself as PNG and SVG.
-
-matplotlib is an extra: it is imported when a picture is drawn, never before, and
-without pyplot, whose figures and backend belong to the whole process. From 3.11 on it
-joins and orders Arabic and Hebrew letters itself, and the font that comes with it,
-DejaVu Sans, has them.
+Every function gives a `Picture`, which a notebook shows by itself and which saves
+itself as PNG and SVG; all have one style (`pictures`). They need the extra `plots`.
 
 L layers, H heads, T target tokens, S source tokens.
 """
 
-import contextlib
 import dataclasses
-import importlib.util
-import io
-import logging
 import math
 import unicodedata
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flaxformer_mt.decoding.explanation import Explanation
 from flaxformer_mt.errors import InputError
-from flaxformer_mt.text.report_page import is_invisible, short_name
+from flaxformer_mt.evaluation.pictures import (
+    HEIGHT,
+    LARGEST_DRAWN,
+    MARKS,
+    ROUND,
+    WIDTH,
+    Mark,
+    Picture,
+    blank_figure,
+    house_style,
+    make_logarithmic,
+    number,
+    write_thousands,
+)
+from flaxformer_mt.text.hypertext import is_invisible, short_name
 from flaxformer_mt.training.storage import Folder, one_sentence, replace_bytes
 
 if TYPE_CHECKING:
@@ -39,26 +41,6 @@ if TYPE_CHECKING:
 Entry = Mapping[str, Any]
 
 
-class Mark(NamedTuple):
-    """How a series looks: no two of them share anything."""
-
-    colour: str
-    line: Any  # matplotlib's line style
-    marker: str
-    hatch: str
-
-
-# The colours are told apart by most colour-blind eyes too (Okabe and Ito 2008).
-MARKS = (
-    Mark("#0072B2", "-", "o", "///"),
-    Mark("#D55E00", "--", "s", "..."),
-    Mark("#009E73", "-.", "^", "xxx"),
-    Mark("#AA4499", (0, (1, 1.5)), "D", "---"),
-    Mark("#8A6D00", (0, (5, 1, 1, 1, 1, 1)), "v", "ooo"),
-    Mark("#555555", (0, (9, 3)), "P", "|||"),
-)
-WIDTH, HEIGHT, DOTS_PER_INCH = 12.0, 8.0, 100  # inches; 1,200 x 800 dots
-NOTEBOOK_DOTS = 72  # an inch, where a notebook shows a picture: half the bytes
 # Lines that share a panel: key of the history, label, looks.
 LOSSES = (
     ("train_loss", "training", MARKS[0]),
@@ -68,93 +50,15 @@ SCORES = (("chrf", "chrF++", MARKS[2]), ("bleu", "BLEU", MARKS[3]))
 RATE = (("learning_rate", "learning rate", MARKS[5]._replace(line="-")),)
 BEST_COLOUR = "#777777"
 MANY_POINTS = 60  # from here on a point is no longer marked, the line is enough
-# matplotlib's own arithmetic of limits overflows before a float does.
-LARGEST_DRAWN = 1e15
 # An axis over more than this factor is logarithmic, or all but its start is flat.
 WIDE = 10.0
-ROUND = (1, 2, 5, 10)  # numbers on an axis are these times a power of ten
 SHADES = "Blues"  # from white to dark without a turn, so that grey says the same
 MOST_NUMBERED = 160  # cells of a map into which their values are written
 MOST_BARS = 60  # of a histogram
 
-# A person's matplotlibrc may ask for LaTeX or for white on black: it is left aside, and
-# these are set over matplotlib's own defaults.
-STYLE = {
-    "font.size": 11,
-    "figure.titlesize": 14,
-    "axes.titlesize": 13,
-    "axes.labelsize": 12,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 4,
-    "legend.framealpha": 0.9,
-    "hatch.linewidth": 0.7,
-    "text.parse_math": False,  # a token may be a dollar sign
-    "svg.fonttype": "path",  # letters as shapes: the same wherever they are looked at
-    "svg.hashsalt": "flaxformer-mt",  # the same picture is the same file
-}
-# Tried in this order for letters that DejaVu Sans lacks, where they are installed.
-OTHER_FONTS = (
-    *("Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "Hiragino Sans"),
-    *("Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai"),
-    *("Nirmala UI", "Arial Unicode MS"),
-)
-
 # SentencePiece writes a space as U+2581; both are shown as one sign.
 _SPACES, _SPACE_SIGN = " \u2581", "\u2423"
 _JOINERS = "\u200c\u200d"  # they leave no ink, and shape the letters beside them
-
-
-def plots_available() -> bool:
-    """Whether matplotlib is installed, found out without importing it."""
-    return importlib.util.find_spec("matplotlib") is not None
-
-
-# ---- a picture -------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Picture:
-    """A figure that is drawn; as the last line of a notebook's cell it shows itself."""
-
-    figure: "Figure"
-    title: str = ""  # in one line, for who cannot see it
-
-    def render(
-        self, kind: Literal["png", "svg"] = "png", *, dots_per_inch: int = DOTS_PER_INCH
-    ) -> bytes:
-        """The picture as a file's content: the same bytes each time."""
-        content = io.BytesIO()
-        about = {"Title": self.title} if self.title else {}
-        if kind == "svg":
-            about["Date"] = None
-        with _house_style():
-            self.figure.savefig(content, format=kind, dpi=dots_per_inch, metadata=about)
-        return content.getvalue()
-
-    def save(self, path: Folder) -> list[Path]:
-        """The files that were written: `path` where it ends in .png or .svg, else both
-        of them beside each other. Killed before, a file holds what it held.
-
-        Raises:
-          InputError, StorageError: it cannot be written.
-        """
-        path, kind = Path(path), Path(path).suffix.lower()
-        kinds = [kind] if kind in (".png", ".svg") else [".png", ".svg"]
-        paths = [path] if kind in kinds else [Path(f"{path}{k}") for k in kinds]
-        for kind, file in zip(kinds, paths, strict=True):
-            content = self.render("svg" if kind == ".svg" else "png")
-            with one_sentence(f"cannot write {file}"):
-                replace_bytes(file, content)
-        return paths
-
-    def _repr_png_(self) -> bytes:
-        return self.render("png", dots_per_inch=NOTEBOOK_DOTS)
 
 
 # ---- the curves of a run ---------------------------------------------------------
@@ -175,7 +79,7 @@ def curves(history: Sequence[Entry], *, best_step: int | None = None) -> Picture
     """
     entries = [e for e in history if not math.isnan(number(e.get("step")))]
     best = _best(entries, best_step)
-    with _house_style():
+    with house_style():
         return Picture(_draw(entries, best), _title(entries, best))
 
 
@@ -220,7 +124,7 @@ def _draw(entries: Sequence[Entry], best: Entry | None) -> "Figure":
     if _has_points(entries, "learning_rate") or not entries:
         panels.append(("learning rate", RATE, 1.1))
 
-    figure = _blank(WIDTH, HEIGHT)
+    figure = blank_figure(WIDTH, HEIGHT)
     figure.suptitle(_title(entries, best))
     rows = figure.subplots(
         len(panels),
@@ -307,7 +211,7 @@ def _dress(axes: "Axes", label: str, drawn: Sequence[float]) -> None:
         _start_at_zero(axes, max(drawn))
     elif min(drawn) > 0 and max(drawn) > WIDE * min(drawn):
         axes.set_ylabel(f"{label} (log scale)")
-        _make_logarithmic(axes.yaxis, max(drawn) / min(drawn))
+        make_logarithmic(axes.yaxis, max(drawn) / min(drawn))
 
 
 def _start_at_zero(axes: "Axes", highest: float) -> None:
@@ -400,9 +304,9 @@ def heat_map(
       InputError: `values` is no such matrix, or the names are not as many.
     """
     matrix = _checked_matrix(values, rows=rows, columns=columns)
-    with _house_style():
+    with house_style():
         height, width = _map_size(matrix.shape, rows, columns)
-        figure = _blank(width, height)
+        figure = blank_figure(width, height)
         axes = figure.subplots()
         image = _draw_map(axes, matrix, rows=rows, columns=columns)
         axes.set(xlabel=x_label, ylabel=y_label)
@@ -450,11 +354,11 @@ def attention_heads(explanation: Explanation, *, words: bool = True) -> Picture:
     """The `attention_map` of each head, small, a row of them for each layer."""
     rows, columns, weights = _for_map(explanation, words)
     layers, heads = weights.shape[:2]
-    with _house_style():
+    with house_style():
         width = min(16.0, 1.2 + 2.3 * heads)
         shape = weights.shape[2] / weights.shape[3]
         height = 0.9 + layers * min(6.0, 0.5 + shape * (width - 1.2) / heads)
-        figure = _blank(width, height)
+        figure = blank_figure(width, height)
         figure.suptitle("attention, head by head")
         grid = figure.subplots(layers, heads, squeeze=False, sharex=True, sharey=True)
         for (layer, head), axes in np.ndenumerate(grid):
@@ -679,8 +583,8 @@ def length_histogram(
     longest = max(int(np.max(series)) for series in lengths.values())
     step = math.ceil((longest + 1) / MOST_BARS)
     edges = np.arange(0, longest + step + 1, step) - 0.5
-    with _house_style():
-        figure = _blank(8, 4.5)
+    with house_style():
+        figure = blank_figure(8, 4.5)
         axes = figure.subplots()
         for (name, series), mark in zip(lengths.items(), marks, strict=True):
             half, most = np.percentile(series, [50, 99])
@@ -699,7 +603,7 @@ def length_histogram(
         axes.set_xlim(left=-0.5)
         bins = f", {step} together" if step > 1 else ""
         axes.set(xlabel=f"{unit}{bins}", ylabel="sentences", title=title)
-        _write_thousands(axes.yaxis)
+        write_thousands(axes.yaxis)
         axes.legend(handlelength=3.5)
         return Picture(figure, title)
 
@@ -737,12 +641,12 @@ def benchmark_bars(
     marks = _marks(names)
     values = [value for group in groups.values() for value in group.values()]
     _check_positive([*values, baseline])
-    with _house_style():
-        figure = _blank(max(6.0, 1.5 + 0.62 * len(names) * len(groups)), 4.5)
+    with house_style():
+        figure = blank_figure(max(6.0, 1.5 + 0.62 * len(names) * len(groups)), 4.5)
         axes = figure.subplots()
         is_wide = max(values) > WIDE * min(values)
         if is_wide:
-            _make_logarithmic(axes.yaxis, max(values) / min(values))
+            make_logarithmic(axes.yaxis, max(values) / min(values))
         for i, (name, mark) in enumerate(zip(names, marks, strict=True)):
             here = [
                 (g, group[name])
@@ -822,8 +726,8 @@ def growth_curves(
     for name, points in series.items():
         if not points:
             raise InputError(f"{name!r} has no point: leave it out.")
-    with _house_style():
-        figure = _blank(8, 5)
+    with house_style():
+        figure = blank_figure(8, 5)
         axes = figure.subplots()
         for (name, points), mark in zip(series.items(), marks, strict=True):
             sizes, values = np.array(sorted(points), np.float64).T
@@ -842,7 +746,7 @@ def growth_curves(
             axes.plot([], [], color="#999999", linewidth=1, label="in proportion")
         for axis, column in ((axes.xaxis, 0), (axes.yaxis, 1)):
             numbers = [point[column] for some in series.values() for point in some]
-            _make_logarithmic(axis, max(numbers) / min(numbers))
+            make_logarithmic(axis, max(numbers) / min(numbers))
         axes.set(title=title, xlabel=x_label, ylabel=y_label)
         axes.legend(handlelength=3.5)
         return Picture(figure, title or f"{y_label} against {x_label}")
@@ -875,76 +779,3 @@ def _check_positive(values: Sequence[float]) -> None:
                 f"a value must be a number above 0 and up to {LARGEST_DRAWN:g}; got "
                 f"{value}."
             )
-
-
-# ---- around it -------------------------------------------------------------------
-
-
-def number(value: Any) -> float:
-    """The value if it can be drawn, else NaN."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        return math.nan
-    return float(value) if abs(value) < LARGEST_DRAWN else math.nan
-
-
-def _blank(width: float, height: float) -> "Figure":
-    """An empty figure of so many inches, that draws itself without a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _make_logarithmic(axis: Any, factor: float) -> None:
-    """An axis of 1, 2, 5, 10; of powers of ten alone where it spans many."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    def plain(value: float, _: int) -> str:
-        return f"{value:,.10g}" if 1e-4 <= value < 1e9 else f"{value:.0e}"
-
-    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
-    subs = (1, 2, 5) if factor < 500 else (1,)
-    axis.set_major_locator(LogLocator(subs=subs, numticks=10))
-    axis.set_major_formatter(FuncFormatter(plain))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _write_thousands(axis: Any) -> None:
-    """Whole numbers, with a comma at each thousand."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(6, integer=True, steps=ROUND))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-
-
-@contextlib.contextmanager
-def _house_style() -> Iterator[None]:
-    """The one style while something is drawn; afterwards all is as it was.
-
-    Holds back what matplotlib logs, as that it builds its cache of fonts, and its
-    warning of letters that no font has: they are boxes in the picture, to be seen.
-    """
-    import matplotlib
-
-    log = logging.getLogger("matplotlib")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with matplotlib.rc_context(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
-            matplotlib.rcdefaults()
-            matplotlib.rcParams.update(STYLE)
-            matplotlib.rcParams["font.family"] = _fonts()
-            yield
-    finally:
-        log.setLevel(level)
-
-
-def _fonts() -> list[str]:
-    """DejaVu Sans, which comes with matplotlib, and what is installed to help it."""
-    from matplotlib import font_manager
-
-    installed = set(font_manager.fontManager.get_font_names())
-    return ["DejaVu Sans", *(name for name in OTHER_FONTS if name in installed)]

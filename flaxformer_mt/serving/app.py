@@ -16,8 +16,9 @@ from starlette.routing import Route, Router
 
 from flaxformer_mt import __version__
 from flaxformer_mt.decoding.explanation import Explanation
+from flaxformer_mt.decoding.lines import AbandonedError, Line
 from flaxformer_mt.decoding.translation import Hypothesis, Translation
-from flaxformer_mt.decoding.translator import AbandonedError, Line, Translator
+from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import FlaxformerError, InputError
 from flaxformer_mt.serving.engine import (
     EXPLAIN,

@@ -17,8 +17,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from flaxformer_mt.decoding.beam_search import BeamOptions
+from flaxformer_mt.decoding.lines import Line
 from flaxformer_mt.decoding.sampling import GREEDY, SampleOptions
-from flaxformer_mt.decoding.translator import Line, Translator
+from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import FlaxformerError
 from flaxformer_mt.serving.free_sampling import NAMES, FreeSampler
 from flaxformer_mt.serving.limits import Limits, busy, not_ready, stopping

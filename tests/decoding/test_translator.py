@@ -11,12 +11,13 @@ import pytest
 
 from flaxformer_mt.decoding import search
 from flaxformer_mt.decoding.beam_search import BeamOptions
+from flaxformer_mt.decoding.lines import AbandonedError, Line
 from flaxformer_mt.decoding.sampling import GREEDY, SampleOptions
 from flaxformer_mt.decoding.search import Output
 from flaxformer_mt.decoding.translation import (
     Report,
 )
-from flaxformer_mt.decoding.translator import AbandonedError, Line, Translator
+from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.model.masks import make_masks
 from flaxformer_mt.model.transformer import init_params, make_model

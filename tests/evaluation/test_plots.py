@@ -13,7 +13,8 @@ import pytest
 from flaxformer_mt.decoding.explanation import Explanation
 from flaxformer_mt.errors import InputError, StorageError
 from flaxformer_mt.evaluation import plots
-from flaxformer_mt.evaluation.plots import draw_curves, plots_available
+from flaxformer_mt.evaluation.pictures import MARKS, house_style, plots_available
+from flaxformer_mt.evaluation.plots import draw_curves
 
 needs_plots = pytest.mark.skipif(
     not plots_available(), reason="matplotlib, the extra `plots`, is not installed"
@@ -45,7 +46,7 @@ def figure_of(entries, best_step=None):
 
 def drawn(picture):
     """The figure of a picture after a drawing, with all its labels."""
-    with plots._house_style():
+    with house_style():
         picture.figure.canvas.draw()
     return picture.figure
 
@@ -283,8 +284,8 @@ def test_curves_are_drawn_as_svg_where_the_name_says_so(tmp_path):
 
 @needs_plots
 def test_no_two_series_share_a_line_a_marker_or_a_hatching():
-    for looks in zip(*plots.MARKS, strict=True):
-        assert len(set(looks)) == len(plots.MARKS)
+    for looks in zip(*MARKS, strict=True):
+        assert len(set(looks)) == len(MARKS)
     lines = [
         line
         for axes in figure_of(
@@ -383,7 +384,7 @@ def test_persian_letters_are_joined_and_the_font_has_them(recwarn):
     assert {ord(letter) for letter in letters} <= set(font.get_charmap())
 
     def ink(text):
-        with plots._house_style():
+        with house_style():
             figure = Figure(figsize=(3, 1))
             canvas = FigureCanvasAgg(figure)
             figure.text(0.5, 0.5, text, size=30)

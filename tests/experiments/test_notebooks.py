@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flaxformer_mt.evaluation.plots import plots_available
+from flaxformer_mt.evaluation.pictures import plots_available
 from tests.conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "experiments").glob("*.ipynb"))

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 import numpy as np
 
 from flaxformer_mt.decoding.explanation import Explanation
+from flaxformer_mt.decoding.lines import AbandonedError
 from flaxformer_mt.decoding.translation import Hypothesis, Report, Translation
-from flaxformer_mt.decoding.translator import AbandonedError
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.serving.app import Service
 from flaxformer_mt.serving.engine import Engine

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flaxformer_mt.decoding import search
-from flaxformer_mt.decoding.translator import Line
+from flaxformer_mt.decoding.lines import Line
 from flaxformer_mt.errors import StorageError
 from flaxformer_mt.serving.engine import Engine, Job
 from flaxformer_mt.serving.limits import Limits, Refusal

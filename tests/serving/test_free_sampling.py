@@ -2,8 +2,8 @@
 
 import pytest
 
+from flaxformer_mt.decoding.lines import Line
 from flaxformer_mt.decoding.sampling import SampleOptions
-from flaxformer_mt.decoding.translator import Line
 from flaxformer_mt.serving.free_sampling import FreeSampler, free_step
 from tests.decoding.test_translator import (  # noqa: F401  a fixture
     TEXTS,
