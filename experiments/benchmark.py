@@ -64,6 +64,7 @@ from experiments.turns import (
 from flaxformer_mt.config import DataConfig, ModelConfig, TrainConfig
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.evaluation import plots
+from flaxformer_mt.evaluation.pictures import Picture, plots_available
 from flaxformer_mt.model.transformer import (
     count_parameters,
     init_params,
@@ -764,7 +765,7 @@ def times_as_fast(results: dict[str, Any]) -> dict[str, dict[str, float]]:
     }
 
 
-def draw(results: dict[str, Any]) -> plots.Picture:
+def draw(results: dict[str, Any]) -> Picture:
     """The picture of what was measured on a CPU, of now and of before."""
     return plots.benchmark_bars(
         times_as_fast(results),
@@ -807,7 +808,8 @@ def main() -> None:
     if "step" in (asked.only or NAMES) and not step_cases(setting):
         names = "; ".join(step_cases(dataclasses.replace(setting, cases=())))
         parser.error(
-            f"no step has all of {asked.cases} in its name; there are: {names}"
+            f"no step has all of {', '.join(asked.cases)} in its name; there are: "
+            f"{names}"
         )
     if asked.here:
         try:
@@ -840,7 +842,7 @@ def main() -> None:
             key = ", ".join([name, *of_gpu, *asked.cases])
             write_result(key, results[name], command, module="benchmark", file=RESULT)
     show_table(results)
-    if not asked.quick and asked.device == "cpu" and plots.plots_available():
+    if not asked.quick and asked.device == "cpu" and plots_available():
         draw(json.loads(RESULT.read_text("utf-8"))).save(PICTURE)
 
 

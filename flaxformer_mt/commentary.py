@@ -123,6 +123,8 @@ def tell_end(
         name = {"loss": "loss", "chrf": "chrF++", "bleu": "BLEU"}[best_by]
         how = f"best {name} {best[best_by]:.3f} at step {best['step']:,}"
     tell(f"finished at step {step:,} after {in_words(seconds)}; {how}, saved in {run}")
+    if best and best["step"] != step:
+        tell(f"  translating takes step {best['step']:,}, the best, not the last")
     tell(f"  translate:    python -m flaxformer_mt.translate --run {run}")
     tell(f"  evaluate:     python -m flaxformer_mt.evaluate --run {run}")
 

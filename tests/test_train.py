@@ -17,6 +17,7 @@ import pytest
 from flaxformer_mt import logbook, starter
 from flaxformer_mt import session as loop
 from flaxformer_mt import train as door
+from flaxformer_mt.commentary import tell_end
 from flaxformer_mt.config import Config, DataConfig, ModelConfig, TrainConfig
 from flaxformer_mt.decoding.translator import Translator
 from flaxformer_mt.errors import (
@@ -166,6 +167,16 @@ def test_a_finished_run_says_so_and_changes_nothing(config, capsys):
     assert "already at its end" in told
     assert "finished at step 20" in told and "translate" in told
     assert fingerprint(config.run) == before
+
+
+@pytest.mark.parametrize(("step", "is_told"), [(20, False), (1200, True)])
+def test_the_end_says_so_where_another_step_than_the_last_translates(step, is_told):
+    lines, best = [], {"step": 20, "loss": 1.5}
+    tell_end(lines.append, "run", step=step, best_by="loss", best=best, seconds=3.0)
+    assert lines[0] == (
+        f"finished at step {step:,} after 3s; best loss 1.500 at step 20, saved in run"
+    )
+    assert ("  translating takes step 20, the best, not the last" in lines) == is_told
 
 
 def test_a_later_end_goes_on_and_other_options_are_refused_by_name(config):
