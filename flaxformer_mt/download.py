@@ -15,14 +15,9 @@ from typing import Annotated
 import tyro
 
 from flaxformer_mt.command_line import parse, run_door
+from flaxformer_mt.corpora.archive import BLOCK_BYTES, Archive, Member
 from flaxformer_mt.corpora.catalogue import ANKI_CODES, Download, find, listing
-from flaxformer_mt.corpora.transfer import (
-    BLOCK_BYTES,
-    Archive,
-    FetchOptions,
-    Member,
-    fetch_file,
-)
+from flaxformer_mt.corpora.transfer import FetchOptions, fetch_file
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.terminal import say
 from flaxformer_mt.text.sources import faults, listed, printable

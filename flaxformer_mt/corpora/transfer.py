@@ -12,7 +12,6 @@ that knows no ranges. Nothing is unpacked to disk.
 
 import contextlib
 import dataclasses
-import hashlib
 import http.client
 import json
 import os
@@ -25,7 +24,6 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,6 +31,7 @@ from typing import Any, NoReturn
 import filelock
 
 from flaxformer_mt import __version__
+from flaxformer_mt.corpora.archive import BLOCK_BYTES, Archive, read_archive
 from flaxformer_mt.errors import (
     FlaxformerError,
     InputError,
@@ -41,19 +40,13 @@ from flaxformer_mt.errors import (
     StorageError,
 )
 from flaxformer_mt.terminal import Progress, say
-from flaxformer_mt.text.sources import (
-    MAX_EXPANDED_BYTES,
-    MAX_RATIO,
-    faults,
-    printable,
-)
+from flaxformer_mt.text.sources import printable
 from flaxformer_mt.training.storage import (
     atomic_write_json,
     one_sentence,
     sync_folder,
 )
 
-BLOCK_BYTES = 2**18
 SECONDS_BETWEEN_SHOWS = 0.1
 USER_AGENT = f"flaxformer-mt/{__version__}"
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # a member; the end of an empty archive
@@ -77,26 +70,6 @@ class FetchOptions:
 
 
 DEFAULT = FetchOptions()
-
-
-@dataclasses.dataclass(frozen=True)
-class Member:
-    """A file inside an archive."""
-
-    name: str
-    size: int  # bytes, unpacked
-    num_lines: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Archive:
-    """A zip on disk, each of whose members was read and has its checksum."""
-
-    path: Path
-    size: int
-    sha256: str
-    members: tuple[Member, ...]
-    fresh: bool  # False: it was there already
 
 
 def fetch_file(
@@ -295,7 +268,7 @@ def _already_there(url: str, target: Path, part: _Part) -> Archive:
             f"{_shown(url)}: give another --folder, or move it away."
         )
     try:
-        archive = _read_archive(target, printable(target), fresh=False)
+        archive = read_archive(target, printable(target), fresh=False)
     except InputError as error:
         raise InputError(
             f"{str(error).partition('; ')[0].rstrip('.')}: move it away and run the "
@@ -308,7 +281,7 @@ def _already_there(url: str, target: Path, part: _Part) -> Archive:
 def _accept(url: str, target: Path, part: _Part) -> Archive:
     """The archive under its name, once it is known to be whole."""
     try:
-        archive = _read_archive(part.path, f"what {_shown(url)} sent", fresh=True)
+        archive = read_archive(part.path, f"what {_shown(url)} sent", fresh=True)
     except InputError:
         part.discard()  # no rest of it would mend it
         raise
@@ -636,70 +609,3 @@ def _shown(url: str) -> str:
     """An address for a message: without what a query may hold, and not too long."""
     short = printable(url.partition("?")[0])
     return short if len(short) <= 200 else f"{short[:200]}..."
-
-
-# ---- the archive -------------------------------------------------------------------
-
-
-def _read_archive(path: Path, shown: str, *, fresh: bool) -> Archive:
-    """The archive, each member read to its end and compared with its checksum.
-
-    Raises:
-      InputError: it is damaged, or grows as a zip bomb does.
-    """
-    size = path.stat().st_size
-    members = tuple(check_zip(path, shown))
-    with path.open("rb") as file:
-        sha = hashlib.file_digest(file, "sha256").hexdigest()
-    return Archive(path, size, sha, members, fresh)
-
-
-def check_zip(path: Path, shown: str) -> Iterator[Member]:
-    """Yields the members of a zip, each read to its end; nothing is written.
-
-    What an archive declares can lie, so bytes are counted as they come out, over all
-    members together: `sources.MAX_RATIO` and `sources.MAX_EXPANDED_BYTES` hold here
-    too.
-
-    Raises:
-      InputError: it is damaged, encrypted, or grows beyond that.
-    """
-    with faults(f"{shown} is not a whole zip"):
-        room = max(MAX_EXPANDED_BYTES, MAX_RATIO * path.stat().st_size)
-        with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
-            if not infos:
-                raise InputError(f"{shown} is an empty zip: check the address.")
-            for info in infos:
-                member = _read_member(archive, info, room, shown)
-                room -= member.size
-                yield member
-
-
-def _read_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, room: int, shown: str
-) -> Member:
-    """A member, read to its end, of at most `room` bytes."""
-    # As in sources.py: of the other methods Python unpacks what it has read in one go.
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise InputError(
-            f"{shown} has {printable(info.filename)} packed by method "
-            f"{info.compress_type}, and only stored and deflated members are read."
-        )
-    size, num_lines, last = 0, 0, b"\n"
-    with archive.open(info) as stream:
-        while block := stream.read(BLOCK_BYTES):
-            size += len(block)
-            if size > room:
-                raise InputError(
-                    f"{shown} unpacks to more than {MAX_RATIO} times its size, as a "
-                    "zip bomb does."
-                )
-            num_lines += block.count(b"\n")
-            last = block[-1:]
-    if size != info.file_size:
-        raise InputError(
-            f"{shown} is damaged: {printable(info.filename)} has {size:,} bytes and "
-            f"says {info.file_size:,}; download it again."
-        )
-    return Member(info.filename, size, num_lines + (last != b"\n"))

@@ -18,13 +18,14 @@ import filelock
 import pytest
 
 from flaxformer_mt import __version__
+from flaxformer_mt.corpora import archive as archive_room
 from flaxformer_mt.corpora import transfer
+from flaxformer_mt.corpora.archive import check_zip
 from flaxformer_mt.corpora.transfer import (
     DownloadError,
     FetchOptions,
     check_redirect,
     check_url,
-    check_zip,
     fetch_file,
 )
 from flaxformer_mt.errors import (
@@ -442,7 +443,7 @@ def test_one_flipped_bit_is_noticed(site, fetch, folder):
 
 
 def test_a_zip_bomb_is_not_kept(site, fetch, folder, monkeypatch):
-    monkeypatch.setattr(transfer, "MAX_EXPANDED_BYTES", 10**6)
+    monkeypatch.setattr(archive_room, "MAX_EXPANDED_BYTES", 10**6)
     bomb = make_zip({f"{i}.txt": bytes(10**6) for i in range(9)})
     site.answer = lambda h, n: h.serve(bomb)
     assert "as a zip bomb does" in refused(fetch)
