@@ -115,6 +115,7 @@ class Session:
         is_trial: bool = False,  # a check: a little validation is enough
     ) -> None:
         self.programs = programs
+        self.seconds_traced = 0.0  # of steps of a new shape, before they are compiled
         self.folder, self.begun, self.asked = folder, begun, asked
         self.prepared, self.shapes = prepared, shapes
         self.store, self.requests, self.devices = store, requests, devices
@@ -390,10 +391,7 @@ class Session:
     ) -> None:
         while not self._at_end(end, minutes):
             batch = next(self.ready)
-            self.state, totals = self.train_step(
-                *(self.state, self._placed(batch), self.dropout_key),
-                **{"model": self.model, "tx": self.tx, "options": self.options},
-            )
+            totals = self._take_step(self._placed(batch))
             self.in_flight.append(
                 InFlight(totals, int(batch.tgt_mask.sum()), self._place())
             )
@@ -412,6 +410,17 @@ class Session:
                 # An epoch may take days.
                 self._land_all()
                 self._save(None)
+
+    def _take_step(self, batch: Batch) -> Totals:
+        """The sums of one more step, which is on its way."""
+        began, before = time.monotonic(), self.programs.seconds
+        self.state, totals = self.train_step(
+            *(self.state, batch, self.dropout_key),
+            **{"model": self.model, "tx": self.tx, "options": self.options},
+        )
+        if compiled := self.programs.seconds - before:
+            self.seconds_traced += max(time.monotonic() - began - compiled, 0.0)
+        return totals
 
     def _stop_is_asked(self) -> bool:
         """Whether a signal came; on several hosts, to one of them, so that all stop at
@@ -467,7 +476,7 @@ class Session:
             f"epoch {self.epoch + 1}  step {self.step:,}  "
             f"loss {self.totals[0] / max(self.totals[1], 1):.3f}  "
             f"{speed:,.0f} tokens/s",
-            once=0.0 if minutes else self.programs.seconds,
+            once=0.0 if minutes else self.programs.seconds + self.seconds_traced,
         )
 
     def _begin_to_show(self) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -33,6 +34,7 @@ from flaxformer_mt.text.preparation import prepare
 from flaxformer_mt.train import check, fit
 from flaxformer_mt.training import storage
 from flaxformer_mt.training.checkpoints import CheckpointStore, load_params, saved_steps
+from flaxformer_mt.training.programs import CompileCount
 from flaxformer_mt.training.run_folder import PROGRESS, RunFolder
 from tests.conftest import leaves
 
@@ -104,20 +106,30 @@ def test_a_stopped_run_goes_on_bit_for_bit(config, tmp_path):
     assert fingerprint(pieces.run) == whole
 
 
-def test_the_time_left_of_a_training_is_told_what_has_been_compiled(
+def test_the_time_left_of_a_training_is_told_what_was_traced_and_compiled(
     config, monkeypatch
 ):
-    told = []
-    jax.clear_caches()  # another test may have trained in the same shapes
+    told, calls, real_step = [], [], loop.train_step
 
     def show(self, done, status, *, once=0.0):
-        told.append(once)
+        told.append((once, count.seconds))
 
+    def step(*args, **options):
+        calls.append(None)
+        if len(calls) == 2:
+            jax.clear_caches()  # as for a shape that comes for the first time,
+            time.sleep(1.0)  # whose tracing takes a while
+        return real_step(*args, **options)
+
+    monkeypatch.setattr(loop, "train_step", step)
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_SHOWS", 0.0)
     monkeypatch.setattr(loop.Progress, "show", show)
-    fit(config, verbose=False)
+    with CompileCount() as count:
+        fit(config, verbose=False)
     assert told == sorted(told)
-    assert told[-1] > 0
+    once, compiled = told[-1]
+    # What was compiled before the training began to count is not in it.
+    assert compiled > 0 and once > 0.5 + compiled
 
 
 def test_asked_to_stop_it_saves_and_goes_on_bit_for_bit(config, tmp_path, monkeypatch):
