@@ -247,13 +247,13 @@ class Session:
             self._resume(init_key)
         else:
             self.state = self.devices.place_state(self._first_state(init_key))
-        if self.devices.writes:
-            self.logbook = Logbook(self.folder, self.history, self.tell)
         if not self.devices.agree(self.step):
             raise StorageError(
                 f"the hosts of this run do not find the same checkpoint in "
                 f"{self.folder.path}: it has to be one folder that all of them see."
             )
+        if self.devices.writes:
+            self.logbook = Logbook(self.folder, self.history, self.tell)
 
     def _first_state(self, key: jax.Array) -> TrainState:
         """Fresh parameters, or those of the run to start from."""
@@ -520,7 +520,7 @@ class Session:
         kept = f"step {best:,}, the best, is intact" if best else "no step was saved"
         raise DivergedError(
             f"stopped at step {step:,}: {updates} in a row had a "
-            "non-finite gradient (the last of them of norm "
+            "non-finite gradient (norm of the newest that was: "
             f"{float(self.state.skipped.last_norm)}, "
             f"learning rate {float(self.schedule(step - 1)):.3g}, the last batch from "
             f"{places}); {kept}; try a lower --train.learning-rate in a new --run."

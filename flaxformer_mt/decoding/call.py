@@ -4,6 +4,7 @@ decode.
 Nothing of it outlives the call but the programs that were compiled.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -45,7 +46,7 @@ class Text:
 
 
 class Call:
-    """What decodes texts in one way."""
+    """One call of a translator, or a part of it that is searched in one way."""
 
     def __init__(
         self,
@@ -79,7 +80,6 @@ class Call:
             self.search, self.is_random, size = options, True, 1
         self.watch: Callable[[list[Place]], Watch] | None = None
         self.frames = frames.ladder(max_length, tokens, hypotheses=size)
-        self.num_workers = num_workers()
 
     def submit(
         self, workers: ThreadPoolExecutor, texts: list[Text], *, now: bool
@@ -145,10 +145,10 @@ class Call:
             )
             yield
 
-    def decode_now(self, sources: list[Source]) -> list[Output]:
+    def decode_now(self, source: Source) -> list[Output]:
         """The outputs of a single source."""
-        [(frame, _)] = frames.plan(sources, self.frames)
-        return self.decode(sources, frame, frames.special(sources))[0]
+        [(frame, _)] = frames.plan([source], self.frames)
+        return self.decode([source], frame, frames.special([source]))[0]
 
 
 def _with_keys(texts: list[Text]) -> list[Source]:
@@ -189,44 +189,61 @@ class WatchedTexts:
           places: of each text among the lines.
         """
         self.tokenizer, self.watch, self.places = tokenizer, watch, places
+        self.texts = texts
         # What each piece of a text has come to.
         self.so_far = [[""] * len(text.sources) for text in texts]
 
     def of_batch(self, members: list[Place]) -> Watch:
         """The watch of a batch that has these pieces."""
+        owner_of = {place: owner for owner, place in enumerate(members)}
 
         def watch(owners: Sequence[int], so_far: Callable[[int], list[Output]]) -> bool:
+            def outputs(place: Place) -> list[Output]:
+                if place in owner_of:
+                    return so_far(owner_of[place])
+                return self._done_elsewhere(place)
+
             is_wanted = False
             for owner in owners:
-                text, piece = members[owner]
-                show = functools.partial(self._text, text, piece, so_far, owner)
+                text, _ = members[owner]
+                show = functools.partial(self._text, text, outputs)
                 is_wanted |= self.watch(self.places[text], show)
             return is_wanted
 
         return watch
 
-    def _text(
-        self,
-        text: int,
-        piece: int,
-        so_far: Callable[[int], list[Output]],
-        owner: int,
-    ) -> str:
+    def _done_elsewhere(self, place: Place) -> list[Output]:
+        """What a piece of another batch came to; nothing while that is decoded."""
+        text, piece = place
+        for future, row in self.texts[text].parts[piece : piece + 1]:
+            if future.done() and not future.cancelled() and not future.exception():
+                return future.result()[row]
+        return []
+
+    def _text(self, text: int, outputs: Callable[[Place], list[Output]]) -> str:
         """The translation of a text as far as its pieces are known."""
-        best = so_far(owner)[0]
-        decoded, _ = without_controls(self.tokenizer.decode(best.token_ids))
-        # A letter of several bytes may be half there.
-        decoded = decoded.rstrip("\ufffd")
-        self.so_far[text][piece] = decoded
-        return " ".join(filter(None, self.so_far[text]))
+        known = self.so_far[text]
+        for piece in range(len(known)):
+            for best in outputs((text, piece))[:1]:
+                decoded, _ = without_controls(self.tokenizer.decode(best.token_ids))
+                # A letter of several bytes may be half there.
+                known[piece] = decoded.rstrip("\ufffd")
+        return " ".join(filter(None, known))
 
 
-def num_workers() -> int:
-    """Batches that are decoded at the same time: on a CPU one a core, each of which
-    takes its rows through the model alone; a GPU is kept busy by two."""
-    if not on_cpu():
-        return 2
-    return min(cpu_count(), MOST_WORKERS)
+@contextlib.contextmanager
+def worker_threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads for batches that are decoded at the same time: on a CPU one a core, each
+    of which takes its rows through the model alone; a GPU is kept busy by two.
+
+    After an error, and where the caller wants no more, what waits is not begun.
+    """
+    number = min(cpu_count(), MOST_WORKERS) if on_cpu() else 2
+    with ThreadPoolExecutor(number) as workers:
+        try:
+            yield workers
+        finally:
+            workers.shutdown(wait=True, cancel_futures=True)
 
 
 def usual_batch_tokens() -> int:

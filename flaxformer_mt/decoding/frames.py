@@ -134,8 +134,8 @@ def make_rows(
 ) -> Rows:
     """The arrays of some sources, filled up with rows that have no source.
 
-    has: what any source of the call has, of "prefix", which brings "opening" with it,
-    and "boundary": a program of its own for each kind.
+    has: what any source planned with them has, of "prefix", which brings "opening" with
+    it, and "boundary": a program of its own for each kind.
     """
     num_empty = frame.rows - len(sources)
     ids = [source.src_ids for source in sources] + [[]] * num_empty

@@ -56,8 +56,9 @@ class Output(NamedTuple):
 
 
 # Is told now and then which sources of a batch are still being decoded, may ask what
-# one of them has come to so far, and returns whether any of them is still wanted. What
-# it raises ends the call.
+# any source of the batch has come to so far (nothing, where that is not at hand), and
+# returns whether any that is being decoded is still wanted. What it raises ends the
+# call.
 Watch = Callable[[Sequence[int], Callable[[int], list[Output]]], bool]
 
 
@@ -154,7 +155,7 @@ def decode(
       sources: at most as many as the frame has rows.
       frames: where rows may move to; the longest must hold `limit` positions.
       limit: most tokens that a translation may have, EOS included.
-      has: what any source of the whole call has, `frames.special` of them.
+      has: what any source that is planned with these has, `frames.special` of them.
       watch: called wherever the loop looks at the device, from this thread.
     """
     vocabulary = {
@@ -178,9 +179,9 @@ def decode(
     results: list[list[Output]] = [[] for _ in sources]
     waiting = [first]
     while waiting:
-        batch = _run(
-            weights.decoder, waiting.pop(), sources, search, frames, limit, has, watch
-        )
+        batch = waiting.pop()
+        look = watch and functools.partial(_show, search, results, watch)
+        batch = _run(weights.decoder, batch, sources, search, frames, limit, has, look)
         host = jax.device_get(batch.state.replace(cache=None))
         rest = []
         for row, owner in enumerate(batch.owners):
@@ -211,9 +212,12 @@ def _run(
     frames: Sequence[Frame],
     limit: int,
     has: frozenset[str],
-    watch: Watch | None,
+    look: Callable[[Batch, np.ndarray], bool] | None,
 ) -> Batch:
-    """The batch where it has ended, or where some of its rows had better move."""
+    """The batch where it has ended, or where some of its rows had better move.
+
+    look: is shown the batch and which of its rows are alive; see _show.
+    """
     state, frame = batch.state, batch.frame
     first, program = batch.position, ("step", search, batch.frame, has)
     for position in range(first, limit):
@@ -221,8 +225,7 @@ def _run(
         if is_full or (position > first and position % TOKENS_BETWEEN_CHECKS == 0):
             now = batch.replace(state=state, position=position)
             alive = np.flatnonzero(np.asarray(state.alive)[: len(batch.owners)])
-            is_seen = watch is not None and len(alive)
-            if is_seen and not _show(now, search, alive, watch):
+            if look is not None and len(alive) and not look(now, alive):
                 return now.replace(is_given_up=True)
             if is_full or not len(alive):
                 return now
@@ -238,12 +241,26 @@ def _run(
     return batch.replace(state=state, position=limit)
 
 
-def _show(batch: Batch, search: Search, alive: np.ndarray, watch: Watch) -> bool:
-    """Lets somebody look at the rows of a batch that go on, and returns whether they
-    are to."""
-    rows = {batch.owners[row]: int(row) for row in alive}
+def _show(
+    search: Search,
+    results: Sequence[list[Output]],
+    watch: Watch,
+    batch: Batch,
+    alive: np.ndarray,
+) -> bool:
+    """Lets somebody look at a batch, and returns whether its living rows are to go on.
+
+    results: of the sources that are done; those of others are empty.
+    """
+    rows = {owner: row for row, owner in enumerate(batch.owners)}
     on_host = functools.cache(lambda: jax.device_get(batch.state.replace(cache=None)))
-    return watch(tuple(rows), lambda owner: search.outputs(on_host(), rows[owner]))
+
+    def so_far(owner: int) -> list[Output]:
+        if results[owner] or owner not in rows:  # done, or waits in another frame
+            return results[owner]
+        return search.outputs(on_host(), rows[owner])
+
+    return watch(tuple(batch.owners[row] for row in alive), so_far)
 
 
 def _compile_step(

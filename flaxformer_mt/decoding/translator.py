@@ -23,8 +23,8 @@ from flaxformer_mt.decoding.call import (
     SearchOptions,
     Text,
     WatchedTexts,
-    num_workers,
     usual_batch_tokens,
+    worker_threads,
 )
 from flaxformer_mt.decoding.explanation import Explanation
 from flaxformer_mt.decoding.frames import Frame, Source
@@ -236,29 +236,26 @@ class Translator:
         numbers = itertools.count(first_line)
         waiting: collections.deque[list[Text]] = collections.deque()
         is_first = True
-        with ThreadPoolExecutor(call.num_workers) as workers:
-            try:
-                for window, is_all in windows(with_prefix):
-                    texts, refusal = [], None
-                    for line, begin in window:
-                        try:
-                            wanted = Line(line, begin, seed, next(numbers))
-                            texts.append(self._text(wanted, limit, too_long))
-                        except InputError as error:  # the lines before it come first
-                            refusal = error
-                            break
-                    call.submit(workers, texts, now=is_all)
-                    waiting.append(texts)
-                    # Another window is decoded meanwhile; but the first is not to wait
-                    # for the other's programs.
-                    keep_back = 0 if is_all or refusal or is_first else 1
-                    is_first = False
-                    while len(waiting) > keep_back:
-                        yield from map(self._translation, waiting.popleft())
-                    if refusal:
-                        raise refusal
-            finally:  # an error, or a caller who wants no more
-                workers.shutdown(wait=True, cancel_futures=True)
+        with worker_threads() as workers:
+            for window, is_all in windows(with_prefix):
+                texts, refusal = [], None
+                for line, begin in window:
+                    try:
+                        wanted = Line(line, begin, seed, next(numbers))
+                        texts.append(self._text(wanted, limit, too_long))
+                    except InputError as error:  # the lines before it come first
+                        refusal = error
+                        break
+                call.submit(workers, texts, now=is_all)
+                waiting.append(texts)
+                # Another window is decoded meanwhile; but the first is not to wait
+                # for the other's programs.
+                keep_back = 0 if is_all or refusal or is_first else 1
+                is_first = False
+                while len(waiting) > keep_back:
+                    yield from map(self._translation, waiting.popleft())
+                if refusal:
+                    raise refusal
 
     def together(
         self,
@@ -290,7 +287,7 @@ class Translator:
         if watch is not None:
             watched = WatchedTexts(self.tgt_tokenizer, watch, texts, places)
             call.watch = watched.of_batch
-        with ThreadPoolExecutor(call.num_workers) as workers:
+        with worker_threads() as workers:
             call.submit(workers, texts, now=True)
             for place, text in zip(places, texts, strict=True):
                 try:
@@ -482,7 +479,7 @@ class Translator:
         all_frames = frames.ladder(self.model.cfg.max_length, tokens)
         numbers = itertools.count(first_line + 1)
         pairs = iter(pairs)
-        with ThreadPoolExecutor(num_workers()) as workers:
+        with worker_threads() as workers:
             while window := list(itertools.islice(pairs, WINDOWS[-1])):
                 encoded, refusal = [], None
                 for pair in window:
@@ -644,7 +641,7 @@ class Translator:
         call = self._call(opts, limit, scores=True)
         word = source._replace(prefix=given, opening=opening, boundary=boundary)
         words: dict[str, float] = {}
-        for output in call.decode_now([word]):
+        for output in call.decode_now(word):
             if not output.truncated:
                 ids = output.token_ids[len(given) : -1]
                 spelled = tokenizer.spelled(ids).decode("utf-8", "replace").strip()

@@ -48,7 +48,7 @@ _SPACE_SIGN = "\u2423"
 _JOINERS = "\u200c\u200d"
 _RTL_CLASSES = ("R", "AL")
 
-# No url(), no import in it: what is added to the style of the data report's page.
+# No url(), no import in it: what is added to the style of all pages.
 _OWN_STYLE = (Path(__file__).parent / "explain.css").read_text(encoding="utf-8")
 # It makes elements and copies those of the page; it never makes HTML out of text.
 _SCRIPT = (Path(__file__).parent / "explain.js").read_text(encoding="utf-8")

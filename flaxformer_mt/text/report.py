@@ -6,6 +6,7 @@ when it is done; texts are looked up for the few examples alone.
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from flaxformer_mt.text.split import PARTS, TRAIN
 
 REPORT_FORMAT = 1
 SIDES = ("src", "tgt")
+SIDE_NAMES = {"src": "Source", "tgt": "Target"}
 NUM_BARS = 60  # of a histogram, at most
 MOST_CHARACTERS, MOST_RARE = 100, 50
 NUM_OUTLIERS = 10
@@ -33,6 +35,9 @@ PAIRS_AT_ONCE = 1_000_000
 PAIRS_FOR_OUTLIERS = 1_000_000
 # Pairs that the shapes are chosen by, drawn at random from a larger corpus.
 PAIRS_FOR_SHAPES = 200_000
+
+
+Report = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -320,3 +325,20 @@ def _sample(lengths: np.ndarray) -> EncodedPairs:
     nothing = np.zeros(0, np.uint16)
     src, tgt = (EncodedSide(nothing, lengths[:, i] - 1) for i in (0, 1))
     return EncodedPairs(src, tgt)
+
+
+# ---- reading one -------------------------------------------------------------------
+
+
+def part_of(report: Report, *keys: str, default: Any = None) -> Any:
+    """Return report[key][key]..., or the default where a part is missing."""
+    value: Any = report
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return default if value is None else value
+
+
+def count_of(report: Report, *keys: str) -> int | float:
+    """Return a count to compute with; 0 where it is missing."""
+    value = part_of(report, *keys, default=0)
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else 0

@@ -2,28 +2,12 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from flaxformer_mt.text.hypertext import as_count, as_number, as_percent
+from flaxformer_mt.text.report import SIDE_NAMES, Report, count_of, part_of
 
-Report = Mapping[str, Any]
-SIDES = {"src": "Source", "tgt": "Target"}
 MOST_BARS = 160  # of one chart; neighbours are added up beyond
-
-
-def part_of(report: Report, *keys: str, default: Any = None) -> Any:
-    """Return report[key][key]..., or the default where a part is missing."""
-    value: Any = report
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return default if value is None else value
-
-
-def count_of(report: Report, *keys: str) -> int | float:
-    """Return a count to compute with; 0 where it is missing."""
-    value = part_of(report, *keys, default=0)
-    return value if isinstance(value, (int, float)) and math.isfinite(value) else 0
 
 
 # The drawing area of a chart, in its own units; a phone shows it at about this size.
@@ -216,7 +200,7 @@ def padding_chart(curve: Sequence[Report]) -> str:
     if len(points) < 2:
         return ""
     most = max(count_of(p, "shapes") for p in points)
-    top = max(*(count_of(p, side) for p in points for side in SIDES), 0.01)
+    top = max(*(count_of(p, side) for p in points for side in SIDE_NAMES), 0.01)
     ticks = _ticks(top)
 
     def x_of(shapes: float) -> float:
@@ -224,7 +208,7 @@ def padding_chart(curve: Sequence[Report]) -> str:
         return _LEFT + 8 + inner * math.log(shapes) / max(math.log(most), 1e-9)
 
     lines = []
-    for row, (side, name) in enumerate(SIDES.items()):
+    for row, (side, name) in enumerate(SIDE_NAMES.items()):
         places = [
             (x_of(count_of(p, "shapes")), _y(count_of(p, side), ticks[-1]))
             for p in points

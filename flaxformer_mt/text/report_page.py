@@ -25,13 +25,10 @@ from flaxformer_mt.text.hypertext import (
     side_by_side,
     visible,
 )
+from flaxformer_mt.text.report import SIDE_NAMES, Report, count_of, part_of
 from flaxformer_mt.text.report_charts import (
-    SIDES,
-    Report,
-    count_of,
     lengths_chart,
     padding_chart,
-    part_of,
     ratio_chart,
 )
 
@@ -132,7 +129,7 @@ def _findings(report: Report) -> list[tuple[str, str, str]]:
             "No pair is left to train on.",
             "See below which rule dropped them, and give other files or loosen it.",
         )
-    overlap = {side: count_of(report, "overlap", side) for side in SIDES}
+    overlap = {side: count_of(report, "overlap", side) for side in SIDE_NAMES}
     if any(overlap.values()):
         add(
             "stop",
@@ -155,7 +152,7 @@ def _findings(report: Report) -> list[tuple[str, str, str]]:
             'Look at the lines named under <a href="#alignment">Alignment</a> in both '
             "files; where a line was lost or added, mend it there and prepare again.",
         )
-    for side, name in SIDES.items():
+    for side, name in SIDE_NAMES.items():
         tokens = part_of(report, "tokens", side, default={})
         unknown, total = count_of(tokens, "unknown"), count_of(tokens, "tokens")
         if unknown and (not total or unknown / total > UNKNOWN_SHARE):
@@ -176,7 +173,7 @@ def _findings(report: Report) -> list[tuple[str, str, str]]:
                 'Read its examples under <a href="#examples">What was dropped</a>: if '
                 "they are good sentences, loosen the rule.",
             )
-    for side, name in SIDES.items():
+    for side, name in SIDE_NAMES.items():
         foreign = _foreign_scripts(part_of(report, "scripts", side, default={}))
         if foreign:
             names = ", ".join(
@@ -220,7 +217,7 @@ def _findings(report: Report) -> list[tuple[str, str, str]]:
             "The best checkpoint cannot be chosen on unseen text: give more pairs, or "
             "a larger validation fraction.",
         )
-    padding = {s: count_of(report, "batches", "padding", s) for s in SIDES}
+    padding = {s: count_of(report, "batches", "padding", s) for s in SIDE_NAMES}
     if max(padding.values()) > PADDING_SHARE:
         add(
             "look",
@@ -309,7 +306,7 @@ def _corpora(report: Report) -> str:
     if normalization:
         sides = ", ".join(
             f"{name.lower()} {inline_text(normalization[side])}"
-            for side, name in SIDES.items()
+            for side, name in SIDE_NAMES.items()
             if side in normalization
         )
         marks = ""
@@ -433,7 +430,7 @@ def _lengths(report: Report) -> str:
     charts = [
         lengths_chart(name, unit, lengths[f"{side}_{unit}"])
         for unit in ("characters", "tokens")
-        for side, name in SIDES.items()
+        for side, name in SIDE_NAMES.items()
         if f"{side}_{unit}" in lengths
     ]
     charts += [
@@ -444,7 +441,7 @@ def _lengths(report: Report) -> str:
     rows = [
         (name, unit, *(as_number(part_of(values, key)) for key in _LENGTH_KEYS))
         for unit in ("characters", "tokens")
-        for side, name in SIDES.items()
+        for side, name in SIDE_NAMES.items()
         if (values := part_of(lengths, f"{side}_{unit}"))
     ]
     table = ""
@@ -459,7 +456,7 @@ _LENGTH_KEYS = ("median", "p95", "p99", "max")
 
 def _scripts(report: Report) -> str:
     tables = []
-    for side, name in SIDES.items():
+    for side, name in SIDE_NAMES.items():
         scripts = part_of(report, "scripts", side, default={})
         counts = {k: v for k, v in scripts.items() if isinstance(v, (int, float))}
         total = sum(counts.values())
@@ -505,7 +502,7 @@ _SPACE = '<span class="mark" dir="ltr" title="U+0020 SPACE">&lt;space&gt;</span>
 
 def _characters(report: Report) -> str:
     parts = []
-    for side, name in SIDES.items():
+    for side, name in SIDE_NAMES.items():
         for key, what in (
             ("characters", "most frequent first"),
             ("rare_characters", "rarest first"),
@@ -528,7 +525,7 @@ def _characters(report: Report) -> str:
 
 def _tokens(report: Report) -> str:
     rows = []
-    for side, name in SIDES.items():
+    for side, name in SIDE_NAMES.items():
         tokens = part_of(report, "tokens", side)
         if not tokens:
             continue

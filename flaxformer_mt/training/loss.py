@@ -91,8 +91,9 @@ def output_loss(
     mask: jax.Array,
     label_smoothing: float = 0.0,
 ) -> tuple[jax.Array, Totals]:
-    """(nats with smoothing, Totals without) of logits = hidden @ kernel + bias, which
-    are never there all at once, and in a large vocabulary not where all is padding.
+    """(nats with smoothing, Totals without) of logits = hidden @ kernel + bias, which,
+    where they are many, are never there all at once, and on a CPU not at all where all
+    is padding.
 
     What `cross_entropy` of those logits gives, in value and gradient. The gradient of
     each piece is made while its logits are at hand: the output layer of a small model

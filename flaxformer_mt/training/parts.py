@@ -45,7 +45,8 @@ def parts_of(batch: Batch, cfg: ModelConfig, num_params: int, fewest: int = 1) -
         return min(fewest, rows)
     each = SECONDS_A_PART + SECONDS_A_PARAMETER * num_params
     best = math.sqrt(kept * SECONDS_A_NEW_BYTE / each)
-    near = range(max(round(best / 1.4), 1), round(best * 1.4) + 1)
+    lowest = max(round(best / 1.4), 1)
+    near = range(lowest, max(round(best * 1.4), lowest) + 1)
 
     def computed(parts: int) -> int:  # rows, with those that fill up the last part
         return parts * -(-rows // parts)

@@ -258,6 +258,24 @@ def test_who_watches_sees_beginnings_and_changes_nothing(opts):
 
 
 @pytest.mark.parametrize("opts", WAYS, ids=str)
+@pytest.mark.parametrize("frames", [ONE, SMALL], ids=["one", "small"])
+def test_who_watches_may_ask_for_what_has_ended(opts, frames):
+    sources, known = sources_of(16), {}
+
+    def watch(owners, so_far):
+        for owner in set(range(16)) - set(owners):
+            if outputs := so_far(owner):
+                known.setdefault(owner, outputs)
+            assert outputs or owner not in known
+        return True
+
+    ended = found(sources, opts, frames, watch=watch)
+    assert known
+    for owner, outputs in known.items():
+        assert_same([outputs], [ended[owner]])
+
+
+@pytest.mark.parametrize("opts", WAYS, ids=str)
 def test_what_has_ended_is_kept_when_nobody_wants_the_rest(opts):
     sources = sources_of(16)
     plain = found(sources, opts, ONE)

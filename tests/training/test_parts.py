@@ -40,6 +40,14 @@ def test_a_large_batch_is_divided_more_and_a_large_model_less(cfg):
     assert parts_of(batch_of(64, 64, 64), deep, 10**5) > rows[1]
 
 
+@pytest.mark.parametrize("rows", [1, 2, 6])
+def test_a_very_large_model_takes_its_few_rows_at_once(cfg, rows):
+    wide = dataclasses.replace(cfg, d_model=1024)
+    batch = batch_of(rows, 128, 128)
+    assert bytes_kept(batch, wide) > FREE_BYTES
+    assert parts_of(batch, wide, 10**10) == 1
+
+
 @pytest.mark.parametrize("rows", [32, 37, 61, 64])
 def test_few_rows_fill_up_the_last_part(cfg, rows):
     parts = parts_of(batch_of(rows, 64, 64), cfg, 10**5)
