@@ -34,7 +34,7 @@ def stream(
     return translator.stream(
         texts,
         options.search(),
-        seed=options.seed,
+        seed=options.seed or 0,
         first_line=first_line,
         scores=options.scores,
         prefix=options.prefix,

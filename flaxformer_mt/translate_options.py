@@ -12,13 +12,14 @@ MOST_ALTERNATIVES = 16
 # Options that mean something only beside another one, and what that one does.
 SAMPLING = (
     *("temperature", "top_k", "top_p", "min_p"),
-    *("repetition_penalty", "repetition_window"),
+    *("repetition_penalty", "repetition_window", "seed"),
 )
 SEARCHING = ("length_penalty", "length_norm", "n_best")
 # Options that would be read and then ignored.
 NOT_WITH = {
     "alternatives": (
         *("explain", "beam", "sample", "scores", "no_repeat_ngram", "max_tokens"),
+        *("too_long", "batch_tokens"),
     ),
     "explain": ("sample", "max_tokens"),
     "sample": ("beam",),
@@ -84,8 +85,8 @@ class TranslateOptions:
     too_long: Literal["split", "refuse"] = "split"
     # How many tokens are translated together, at most; 0 is what suits the device.
     batch_tokens: int = 0
-    # With --sample: the same seed draws the same translations.
-    seed: int = 0
+    # With --sample: the same seed draws the same translations; 0 if not given.
+    seed: int | None = None
     # Where to compute; auto takes a GPU where there is one.
     device: Literal["auto", "cpu", "gpu"] = "auto"
 
@@ -145,7 +146,7 @@ class TranslateOptions:
             ),
             ("max_tokens", self.max_tokens >= 0, "at least 0 (0: the model's)"),
             ("batch_tokens", self.batch_tokens >= 0, "at least 0 (0: as suits)"),
-            ("seed", 0 <= self.seed < 2**31, "at least 0 and below 2**31"),
+            ("seed", 0 <= (self.seed or 0) < 2**31, "at least 0 and below 2**31"),
         ):
             if not is_right:
                 got = getattr(self, name)

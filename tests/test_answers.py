@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from flaxformer_mt.answers import translate_lines
-from flaxformer_mt.decoding.beam_search import BeamOptions
+from flaxformer_mt.decoding.sampling import SampleOptions
 from flaxformer_mt.decoding.translation import (
     Hypothesis,
     Report,
@@ -54,12 +54,17 @@ def test_output_has_the_lines_of_the_input_in_order_over_many_windows():
 def test_the_translator_gets_every_option():
     translator = FakeTranslator()
     options = TranslateOptions(
-        beam=3, seed=5, max_tokens=9, batch_tokens=77, too_long="refuse", scores=True
+        sample=True,
+        seed=5,
+        max_tokens=9,
+        batch_tokens=77,
+        too_long="refuse",
+        scores=True,
     )
     translate_lines(translator, with_prefix(["a"], ""), options, io.BytesIO())
     assert translator.asked == [
         {
-            "search": BeamOptions(beam_size=3),
+            "search": SampleOptions(repetition_penalty=1.2),
             "prefix": "",
             "seed": 5,
             "first_line": 0,

@@ -34,7 +34,8 @@ from flaxformer_mt.translate import TranslateOptions
         (["--train.batch-sentence", "2"], "did you mean '--train.batch-sentences'?"),
         (["--qqqqqq"], "unknown option '--qqqqqq': --help-all lists the options."),
         (["corpus.txt"], "unknown argument 'corpus.txt'"),
-        (["--train.epochs"], "--train.epochs"),
+        # Tyro's own words, which docs/troubleshooting.md explains.
+        (["--train.epochs"], "Missing value for argument '--train.epochs'"),
         (["--train.epochs", "three"], "epochs must be a whole number; got 'three'"),
         (["--train.minutes", "x"], "--train.minutes must be a number; got 'x'"),
         (["--train.learning-rate", "-1"], "train.learning_rate must be above 0"),
@@ -42,7 +43,10 @@ from flaxformer_mt.translate import TranslateOptions
         (["--model.dropout-rate", "1"], "below 1; got 1.0"),
         (["--train.batch-sentences", "0"], "at least 1; got 0"),
         (["--device", "tpu"], "tpu"),
-        (["--train.schedule", "cosin"], "cosin"),
+        (
+            ["--train.schedule", "cosin"],
+            "for argument '--train.schedule'. Expected one of",
+        ),
         (["--data.src", "a.tsv:0"], "got only data.src"),
     ],
 )
