@@ -247,4 +247,5 @@ def worker_threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def usual_batch_tokens() -> int:
+    """Places of a batch, for each worker, that suit the device."""
     return BATCH_TOKENS["cpu" if on_cpu() else "gpu"]
