@@ -41,12 +41,13 @@ def likeliest(
     logits: Float[Array, "B V"],
 ) -> tuple[Float[Array, " B"], Int[Array, " B"]]:
     """(the largest value of each row, its place)."""
-    groups = in_groups(logits)
-    largest = groups.max(axis=-1)  # [B, G]
-    group = jnp.argmax(largest, axis=-1)
+    # From JAX 0.11 on a CPU's maximum passes over NaN, though not over infinity.
+    groups = in_groups(jnp.where(jnp.isnan(logits), jnp.inf, logits))
+    group = jnp.argmax(groups.max(axis=-1), axis=-1)
     members = jnp.take_along_axis(groups, group[:, None, None], axis=1)[:, 0]
     place = group * groups.shape[-1] + jnp.argmax(members, axis=-1)
-    return largest.max(axis=-1), place.astype(jnp.int32)
+    values = jnp.take_along_axis(logits, place[:, None], axis=1)[:, 0]
+    return values, place.astype(jnp.int32)
 
 
 def top_k(
