@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import os
 import re
@@ -15,10 +16,11 @@ import tyro
 
 from flaxformer_mt import __version__, help_screens
 from flaxformer_mt.config import did_you_mean
-from flaxformer_mt.errors import FlaxformerError, InputError, StoppedError
+from flaxformer_mt.errors import FlaxformerError, InputError, StoppedError, StorageError
 from flaxformer_mt.training.devices import check_versions
 
 Options = TypeVar("Options")
+OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def parse(
@@ -115,11 +117,14 @@ def _one_line(boxed: str) -> str:
 
 def open_closed_streams() -> None:
     """Gives Python its standard streams where the caller closed them (`<&-`): what is
-    read is then empty, and what is written goes nowhere."""
+    read is then empty, and what is written goes nowhere. A letter that the encoding of
+    stdout lacks is written as its number, as Python does on stderr."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
             setattr(sys, name, nowhere)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def run_door(door: Callable[[list[str]], Any]) -> None:
@@ -151,3 +156,11 @@ def run_door(door: Callable[[list[str]], Any]) -> None:
         # when it flushes stdout at exit, so that is pointed elsewhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except OSError as error:
+        # Files of ours have sentences of their own: this is stdout, on a full disk.
+        if debug or error.errno not in OUTPUT_ERRORS:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reason = error.strerror
+        print(f"error: the output cannot be written: {reason}.", file=sys.stderr)
+        raise SystemExit(StorageError.exit_code) from None

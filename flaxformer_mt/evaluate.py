@@ -147,6 +147,8 @@ def read_test(options: EvaluateOptions, folder: RunFolder) -> list[TextPair]:
             f"--group must have a line for each sentence; got {len(groups):,} lines "
             f"for {len(pairs):,} sentences."
         )
+    if "all" in groups:
+        raise InputError("a group cannot be called 'all', the name of all sentences.")
     return [
         TextPair(src, ref, line, group)
         for line, ((src, ref), group) in enumerate(
@@ -172,9 +174,8 @@ def evaluate_pairs(
     translations, report = translator.decode([pair.src for pair in pairs], search)
     scores = {"all": score(translations, references, bleu_tokenizer=bleu_tokenizer)}
     groups = sorted({pair.group for pair in pairs} - {""})
-    if "all" in groups:
-        raise InputError("a group cannot be called 'all', the name of all sentences.")
-    for group in groups if len(groups) > 1 else ():
+    covers_all = len({pair.group for pair in pairs}) == 1
+    for group in groups if not covers_all else ():
         rows = [i for i, pair in enumerate(pairs) if pair.group == group]
         scores[group] = score(
             [translations[i] for i in rows],

@@ -60,7 +60,7 @@ def translate_input(translator: Translator, options: TranslateOptions) -> None:
     with Pace("translating", total_bytes=total, visible=visible) as pace:
         lines = read_input(options, stdin, pace, is_file=total > 0)
         if options.explain:
-            lines = lines_to_explain(lines)
+            lines = lines_to_explain(translator, lines)
         report = translate_lines(
             translator, lines, options, sys.stdout.buffer, answered=pace.answered
         )
@@ -93,11 +93,14 @@ def check_page(page: str) -> None:
         )
 
 
-def lines_to_explain(lines: Iterable[PrefixedLine | None]) -> list[PrefixedLine]:
+def lines_to_explain(
+    translator: Translator, lines: Iterable[PrefixedLine | None]
+) -> list[PrefixedLine]:
     """All of the lines, before anything is done with them.
 
     Raises:
-      InputError: they are too many for a page, or there is nothing on them.
+      InputError: they are too many for a page, there is nothing on them, or one is
+        longer than the model reads.
     """
     real = (line for line in lines if line is not None)
     taken = list(itertools.islice(real, MOST_EXPLAINED + 1))
@@ -106,7 +109,11 @@ def lines_to_explain(lines: Iterable[PrefixedLine | None]) -> list[PrefixedLine]
             f"--explain takes at most {MOST_EXPLAINED} lines, and standard input has "
             f"more: choose some, as with head -n {MOST_EXPLAINED}."
         )
-    if not any(line.text.strip() for line in taken):
+    for number, line in enumerate(taken, start=1):
+        if not translator.is_blank(line.text):
+            with at_line(number):
+                translator.check_explainable(line.text)
+    if all(translator.is_blank(line.text) for line in taken):
         raise InputError(
             "--explain needs at least one line that is not empty; standard input has "
             "none: give it a sentence."
@@ -120,7 +127,7 @@ def write_page(
     """Writes the page of --explain; empty lines have nothing to explain."""
     explanations = []
     for number, line in enumerate(lines, start=1):
-        if line.text.strip():
+        if not translator.is_blank(line.text):
             with at_line(number):
                 explanations.append(
                     translator.explain(line.text, options.search(), prefix=line.prefix)

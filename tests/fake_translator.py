@@ -55,6 +55,13 @@ class FakeTranslator:
             ("", 0.125)
         ]
 
+    def is_blank(self, text):
+        return not text.strip()
+
+    def check_explainable(self, text):
+        if text == "too long":
+            raise InputError("this text is longer than the model reads.")
+
     def explain(self, text, search=GREEDY, *, prefix=""):
         self.asked.append({"text": text, "search": search, "prefix": prefix})
         return (text, prefix)

@@ -1,5 +1,6 @@
 """The doors: one line on stderr, exit code 2, and a suggestion for a typo."""
 
+import os
 import re
 import subprocess
 import sys
@@ -163,6 +164,18 @@ def test_an_error_is_one_line_with_exit_code_2_and_debug_shows_more(tmp_path):
     traced = run("translate", "--debug", "--run", str(tmp_path / "none"))
     assert traced.returncode == 2 and "Traceback" in traced.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_a_letter_that_stdout_lacks_is_written_as_its_number():
+    code = (
+        "from flaxformer_mt.command_line import open_closed_streams\n"
+        "open_closed_streams()\nprint('\xb1 \u0633')"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True
+    )
+    assert done.stdout.split() == [b"\\xb1", b"\\u0633"], done.stderr
 
 
 def test_the_program_names_its_commands_and_its_version():

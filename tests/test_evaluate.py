@@ -42,6 +42,26 @@ def test_files_of_ones_own_are_scored_and_groups_apart(files, capsys):
     assert "2 sentences are too few for a score" in shown.err
 
 
+@pytest.mark.parametrize(
+    ("labels", "scored"),
+    [("drinks\n\n", {"all", "drinks"}), ("one\none\n", {"all"}), ("\n\n", {"all"})],
+)
+def test_a_group_that_is_not_all_is_scored_apart(
+    files, tmp_path, capsys, labels, scored
+):
+    (tmp_path / "group.txt").write_text(labels, encoding="utf-8")
+    evaluate([*(f"--{name}={path}" for name, path in files.items()), "--json"])
+    assert set(json.loads(capsys.readouterr().out)["scores"]) == scored
+
+
+def test_a_group_has_a_name_of_its_own(files, tmp_path):
+    (tmp_path / "group.txt").write_text("all\n\n", encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be called 'all'"):
+        read_test(
+            EvaluateOptions(**files), RunFolder.of(model_folder())
+        )  # before anything is translated
+
+
 def test_a_group_for_each_sentence_is_needed(files, tmp_path):
     (tmp_path / "group.txt").write_text("one\n", encoding="utf-8")
     with pytest.raises(InputError, match="got 1 lines for 2 sentences"):

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import subprocess
 import sys
 
@@ -59,11 +60,16 @@ def test_a_page_that_cannot_be_written_is_refused_before_any_work(
 def test_a_page_takes_so_many_lines_and_no_more():
     line = PrefixedLine("a")
     some = itertools.chain([None], itertools.repeat(line, MOST_EXPLAINED), [None])
-    assert lines_to_explain(some) == [line] * MOST_EXPLAINED
+    translator = FakeTranslator()
+    assert lines_to_explain(translator, some) == [line] * MOST_EXPLAINED
     with pytest.raises(InputError, match=r"at most 100 lines.*head -n 100"):
-        lines_to_explain(itertools.repeat(line))  # endless: it stops in time
+        # Endless: it stops in time.
+        lines_to_explain(translator, itertools.repeat(line))
     with pytest.raises(InputError, match="at least one line that is not empty"):
-        lines_to_explain([PrefixedLine(" "), None])
+        lines_to_explain(translator, [PrefixedLine(" "), None])
+    long = [line, PrefixedLine(" "), PrefixedLine("too long")]
+    with pytest.raises(InputError, match="line 3: this text is longer"):
+        lines_to_explain(translator, long)
 
 
 def test_the_page_explains_each_line_that_is_not_empty(tmp_path, monkeypatch, capsys):
@@ -182,6 +188,17 @@ def test_a_reader_that_has_enough_is_no_error():
     assert done.returncode == 0
     assert done.stdout.count(b"\n") == 1
     assert b"Traceback" not in done.stderr and b"Broken" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_disk_behind_stdout_is_one_sentence():
+    command = f'"{sys.executable}" -m flaxformer_mt.translate > /dev/full'
+    done = subprocess.run(command, shell=True, input=b"Hello.\n", capture_output=True)
+    assert done.returncode == StorageError.exit_code
+    assert done.stderr.decode().splitlines()[-1] == (
+        "error: the output cannot be written: No space left on device."
+    )
+    assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])

@@ -293,7 +293,7 @@ def _filtered(
         return logits
     each = lambda x: jnp.repeat(x, size, axis=0)  # noqa: E731
     prefix = each(state.prefix)
-    allowed = allow_prefix(logits, prefix, each(state.opening), position)
+    allowed = allow_prefix(logits, prefix, each(state.opening), position, raw)
     # What is given is worth what the model gives it.
     given, _ = given_at(prefix, position)
     is_given = jnp.isfinite(allowed) & (given >= 0)

@@ -178,7 +178,7 @@ def _add_token(
     logits = shape_by_history(
         logits, state.tokens, position, used, opts=opts, eos=ids.eos
     )
-    logits = allow_prefix(logits, state.prefix, state.opening, position)
+    logits = allow_prefix(logits, state.prefix, state.opening, position, raw)
     best, drawn = selection.likeliest(logits)
     if opts.temperature != 0.0:
         drawn = draw(logits, state.keys, position, opts=opts)
@@ -227,16 +227,23 @@ def allow_prefix(
     prefix: Int[Array, "B L"] | None,
     opening: Bool[Array, "B V"] | None,
     position: Int[Array, ""],
+    raw: Float[Array, "B V"],
 ) -> Float[Array, "B V"]:
     """Where a prefix is given: its token alone, and right after it only what may follow
-    it; elsewhere the logits as they are."""
+    it; elsewhere the logits as they are.
+
+    raw: the logits before they were filtered.
+    """
     if prefix is None or opening is None:
         return logits
     given, num_given = given_at(prefix, position)
     places = jnp.arange(logits.shape[-1])[None]
     allowed = jnp.where(given >= 0, places == given, opening | (position != num_given))
-    # What is given holds against every filter.
+    # What is given holds against every filter, the beginning of a token too.
     logits = jnp.where((given >= 0) & ~jnp.isfinite(logits), 0.0, logits)
+    begins = (position == num_given) & opening & ~opening.all(axis=-1, keepdims=True)
+    is_open = (begins & (logits > -jnp.inf)).any(axis=-1, keepdims=True)
+    logits = jnp.where(begins & ~is_open, raw, logits)
     return jnp.where(allowed, logits, -jnp.inf)
 
 

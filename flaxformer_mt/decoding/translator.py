@@ -242,7 +242,8 @@ class Translator:
                 for line, begin in window:
                     try:
                         wanted = Line(line, begin, seed, next(numbers))
-                        texts.append(self._text(wanted, limit, too_long))
+                        has_own = prefixes is not None
+                        texts.append(self._text(wanted, limit, too_long, has_own))
                     except InputError as error:  # the lines before it come first
                         refusal = error
                         break
@@ -297,7 +298,11 @@ class Translator:
         return results
 
     def _text(
-        self, line: Line, limit: int, too_long: Literal["split", "refuse"]
+        self,
+        line: Line,
+        limit: int,
+        too_long: Literal["split", "refuse"],
+        has_own_prefix: bool = False,  # then an error says whose it is
     ) -> Text:
         """A line ready to be translated."""
         text, prefix, seed, number = line
@@ -311,7 +316,11 @@ class Translator:
                 "or leave out --too-long refuse."
             )
         report.split += len(pieces) > 1
-        begin, opening = self._prefix(prefix, limit) if prefix else ([], None)
+        try:
+            begin, opening = self._prefix(prefix, limit) if prefix else ([], None)
+        except InputError as error:
+            whose = f"line {number + 1:,}: " if has_own_prefix else ""
+            raise InputError(f"{whose}{error}") from error
         eos_id = self.src_tokenizer.vocabulary.eos_id
         sources = [Source([*ids, eos_id]) for ids in pieces]
         if sources:  # what is given begins the text, so its first piece has it
@@ -557,8 +566,25 @@ class Translator:
         Raises:
           InputError: the text is empty, or longer than the model reads; see stream.
         """
-        [translation] = self.stream([text], search, prefix=prefix, too_long="refuse")
+        self.check_explainable(text)
+        [translation] = self.stream([text], search, prefix=prefix)
         return self.explanation(text, translation.hypotheses[0])
+
+    def is_blank(self, text: str) -> bool:
+        """Whether nothing of a text is left once it is normalised."""
+        return not self.src_tokenizer.normalizer(text).strip()
+
+    def check_explainable(self, text: str) -> None:
+        """Raises InputError for a text that is empty, or longer than the model
+        reads."""
+        if self.is_blank(text):
+            raise InputError("there is nothing to explain: the text is empty.")
+        longest = self.model.cfg.max_length - 1  # EOS takes a place
+        if (num_tokens := len(self.src_tokenizer.encode(text))) > longest:
+            raise InputError(
+                f"a text to be explained must have at most {longest} tokens; got "
+                f"{num_tokens}: split it."
+            )
 
     def explanation(self, text: str, best: Hypothesis) -> Explanation:
         """How the model comes to one of its translations of a text.
@@ -566,18 +592,11 @@ class Translator:
         Raises:
           InputError: the text is empty, or longer than the model reads.
         """
-        if not best.token_ids:
-            raise InputError("there is nothing to explain: the text is empty.")
+        self.check_explainable(text)
         src_ids = [
             *self.src_tokenizer.encode(text),
             self.src_tokenizer.vocabulary.eos_id,
         ]
-        longest = self.model.cfg.max_length
-        if max(len(src_ids), len(best.token_ids)) > longest:
-            raise InputError(
-                f"a text to be explained must have at most {longest - 1} tokens; got "
-                f"{len(src_ids) - 1}: split it."
-            )
         pair, view = self._look(Pair(src_ids, list(best.token_ids)), 5)
         alternatives = tuple(
             tuple(zip(self._shown(self.tgt_tokenizer, ids), chances, strict=True))

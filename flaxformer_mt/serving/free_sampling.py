@@ -114,7 +114,7 @@ def free_step(
     )
     used = filters.used_in_window(state.tokens, position, 0, raw.shape[-1])
     logits = _penalize(logits, used, penalty)
-    logits = allow_prefix(logits, state.prefix, state.opening, position)
+    logits = allow_prefix(logits, state.prefix, state.opening, position, raw)
     best, likeliest = selection.likeliest(logits)
     drawn = _draw(logits, temperature, *kept, state.keys, position)
     drawn = jnp.where(temperature[:, 0] == 0, likeliest, drawn)
@@ -176,7 +176,9 @@ def _keep_top_p(
 ) -> Float[Array, "B V"]:
     """The fewest likeliest that have a probability of p together, and their equals."""
     chances = jax.nn.softmax(logits, axis=-1)
-    kept = _keep_share(logits, chances, p - filters.ROUNDING)
+    # Above 0, so that one is kept however small the share is.
+    least = jnp.finfo(jnp.float32).tiny
+    kept = _keep_share(logits, chances, jnp.maximum(p - filters.ROUNDING, least))
     return jnp.where(p >= 1, logits, kept)
 
 

@@ -136,7 +136,7 @@ def read_form(body: bytes) -> Fields:
     """
     try:
         pairs = parse_qsl(
-            body.decode("ascii"),
+            body.decode("utf-8"),  # curl -d sends letters as they are
             keep_blank_values=True,
             strict_parsing=bool(body),
             errors="strict",

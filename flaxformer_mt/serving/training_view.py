@@ -23,6 +23,7 @@ from typing import Any
 
 from flaxformer_mt.config import Config
 from flaxformer_mt.training.run_folder import METRICS, RunFolder
+from flaxformer_mt.training.storage import is_held
 
 PROGRESS = "progress.jsonl"
 MOST_POINTS = 2000
@@ -125,16 +126,17 @@ def _by_step(rows: Iterator[Entry] | Sequence[Entry]) -> list[Entry]:
 
 
 def trainer(folder: RunFolder) -> int | None:
-    """The process that trains into the folder; None where there is none."""
-    path = folder.path / "checkpoints" / "lock.pid"
+    """The process that trains into the folder; None where there is none.
+
+    One that was killed leaves its number, which another process may have by now: the
+    lock tells.
+    """
+    checkpoints = folder.path / "checkpoints"
     try:
-        pid = int(path.read_text(encoding="ascii")[:20])
-        os.kill(pid, 0)
-    except PermissionError:  # there is one, of another user
-        return pid
-    except (OSError, ValueError, OverflowError):
+        pid = int((checkpoints / "lock.pid").read_text(encoding="ascii")[:20])
+        return pid if is_held(checkpoints) else None
+    except (OSError, ValueError):
         return None
-    return pid
 
 
 # ---- what they come to ---------------------------------------------------------------

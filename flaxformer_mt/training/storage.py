@@ -110,7 +110,8 @@ def lock(place: Place) -> Iterator[None]:
     file_lock = filelock.FileLock(place.checkpoints / "lock")
     pid = place.checkpoints / "lock.pid"  # Windows hides the content of a locked file
     try:
-        held = file_lock.acquire(timeout=0)
+        # Somebody who looks whether it is held holds it for that moment.
+        held = file_lock.acquire(timeout=0.2, poll_interval=0.02)
     except filelock.Timeout as error:
         owner = "pid unknown"
         with contextlib.suppress(OSError):
@@ -123,6 +124,21 @@ def lock(place: Place) -> Iterator[None]:
             yield
         finally:
             pid.unlink(missing_ok=True)
+
+
+def is_held(checkpoints: Path) -> bool:
+    """Whether a process holds the run folder that has these checkpoints. Where the
+    system cannot be asked, as on Windows, True."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    with contextlib.suppress(FileNotFoundError), open(checkpoints / "lock") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def discard(place: Place, step: int) -> None:

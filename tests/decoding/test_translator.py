@@ -361,6 +361,17 @@ def test_every_translation_begins_with_its_prefix(small, prefix, opts):
         assert all(h.text.startswith(prefix) for h in translation.hypotheses)
 
 
+@pytest.mark.parametrize("prefix", ["xyxy", "xx", "zyzyz"])
+@pytest.mark.parametrize("kind", [SampleOptions, BeamOptions])
+def test_a_prefix_holds_against_the_filters(small, prefix, kind):
+    """Its own repetitions too, the last letter of it included."""
+    for opts in (kind(no_repeat_ngram=2), kind(no_repeat_ngram=1)):
+        translations = list(small.stream(["xyz", "w x"], opts, prefix=prefix))
+        for translation in translations:
+            assert not translation.report.failed
+            assert all(h.text.startswith(prefix) for h in translation.hypotheses)
+
+
 PIECES_OF_TEXTS = ["a", "ab", "cab", "abc. a", "cab ", "dcba dc", "b a d "]
 
 
@@ -414,6 +425,8 @@ def test_a_prefix_that_is_what_the_model_would_write_changes_nothing(small):
             {"prefix": "xq"},
             "^a prefix must be of characters that the model can write; ",
         ),
+        ({"prefixes": ["x", "x" * 45]}, "^line 2: a prefix must leave room for a tr"),
+        ({"prefixes": ["xq", "x"]}, "^line 1: a prefix must be of characters"),
         ({"prefixes": ["x"]}, "^there must be a prefix for each line; got 1 prefixes"),
         ({"prefixes": ["x"] * 3}, "^there must be a prefix for each line; got 3 pref"),
         ({"seed": -1}, "^seed must be at least 0"),
@@ -584,6 +597,15 @@ def test_lines_together_come_to_what_each_comes_to_alone(translator, opts):
         )
         assert found.text == alone.text
         assert found.hypotheses[0].tokens == alone.hypotheses[0].tokens
+
+
+def test_what_cannot_be_explained_is_said_in_its_own_words(translator):
+    with pytest.raises(InputError, match=r"^there is nothing to explain"):
+        translator.explain("\u200e")
+    with pytest.raises(
+        InputError, match=r"^a text to be explained must have at most 39"
+    ):
+        translator.explain("abcd? " * 12)
 
 
 def test_a_line_that_is_refused_leaves_the_others_alone(translator):

@@ -17,6 +17,7 @@ WAYS = [
     SampleOptions(top_k=3),
     SampleOptions(top_k=100),
     SampleOptions(top_p=0.5),
+    SampleOptions(top_p=1e-7),
     SampleOptions(min_p=0.5),
     SampleOptions(temperature=1.5, top_k=5, top_p=0.9, min_p=0.05),
 ]

@@ -134,6 +134,8 @@ def test_a_form_is_read_as_libretranslate_sends_it():
     fields = read_form(b"q=a+b%D8%B3&source=en&target=fa&alternatives=2")
     request = libre_request(fields, LIMITS)
     assert request.texts == ("a bس",) and request.alternatives == 2
+    # curl -d sends letters as they are.
+    assert read_form("q=Café&source=auto".encode())["q"] == "Café"
     for body in (b"q=a&q=b", b"q=%ff", b"\xff", b"&".join([b"a=b"] * 20)):
         with pytest.raises(Refusal):
             read_form(body)

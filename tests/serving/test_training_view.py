@@ -3,6 +3,7 @@
 import json
 import os
 
+import filelock
 import pytest
 
 from flaxformer_mt.config import Config
@@ -28,6 +29,9 @@ VALIDATION = {
 }
 
 
+HELD = []
+
+
 def run_of(folder, validations=(), progress=(), *, trains=False, **train):
     config = Config()
     fields = config.to_dict()
@@ -38,8 +42,11 @@ def run_of(folder, validations=(), progress=(), *, trains=False, **train):
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     if trains:
         (folder / "checkpoints").mkdir()
-        lock = folder / "checkpoints" / "lock.pid"
-        lock.write_text(f"{os.getpid()}\n", encoding="utf-8")
+        pid = folder / "checkpoints" / "lock.pid"
+        pid.write_text("12345\n", encoding="utf-8")
+        lock = filelock.FileLock(folder / "checkpoints" / "lock")
+        lock.acquire()
+        HELD.append(lock)  # until the tests have ended
     return RunFolder(folder)
 
 
@@ -140,7 +147,9 @@ def test_a_loss_that_is_no_number_is_none(tmp_path):
 def test_a_trainer_that_was_killed_is_none(tmp_path):
     folder = run_of(tmp_path, [VALIDATION])
     (tmp_path / "checkpoints").mkdir()
-    for pid in ("999999999", "nobody", "", "-7" * 9):
+    (tmp_path / "checkpoints" / "lock").touch()
+    # The number may be that of another process by now.
+    for pid in (str(os.getpid()), "1", "999999999", "nobody", "", "-7" * 9):
         lock = tmp_path / "checkpoints" / "lock.pid"
         lock.write_text(pid, encoding="utf-8")
         assert training_view(folder)["state"] == "stopped"

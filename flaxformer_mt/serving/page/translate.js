@@ -709,6 +709,7 @@ result.addEventListener("click", (event) => {
   }
 });
 result.addEventListener("keydown", (event) => {
+  if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
   const index = indexOf(event.target);
   if (index === null) return;
   const isRtl = getComputedStyle(result).direction === "rtl";
