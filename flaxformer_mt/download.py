@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import gzip
+import json
 import math
 import os
 import shlex
@@ -21,7 +22,7 @@ from flaxformer_mt.corpora.transfer import FetchOptions, fetch_file
 from flaxformer_mt.errors import InputError
 from flaxformer_mt.terminal import say
 from flaxformer_mt.text.sources import faults, listed, printable
-from flaxformer_mt.training.storage import one_sentence, sync_folder
+from flaxformer_mt.training.storage import atomic_write_json, one_sentence, sync_folder
 
 LICENCE_LINES = 3  # of a file inside the archive; the file itself says the rest
 
@@ -53,9 +54,10 @@ class DownloadOptions:
     def __post_init__(self) -> None:
         for name in ("timeout", "max_gb"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            if not (math.isfinite(value) and 0 < value <= 1e6):
                 raise InputError(
-                    f"--{name.replace('_', '-')} must be above 0; got {value}."
+                    f"--{name.replace('_', '-')} must be above 0 and at most a "
+                    f"million; got {value}."
                 )
         if not self.list and not self.tgt:
             given = " ".join(filter(None, (self.corpus, self.src))) or "nothing"
@@ -144,11 +146,22 @@ def pack_tsv(wanted: Download, fetched: Archive) -> tuple[str, str]:
     other = wanted.tgt if wanted.src == "en" else wanted.src
     named = [m for m in texts if m.name == f"{ANKI_CODES.get(other, other)}.txt"]
     member = _only(fetched, named or texts)
-    if fetched.fresh or not path.exists():
+    made_of = path.with_name(path.name + ".source.json")
+    if not path.exists() or _sha256_in(made_of) != fetched.sha256:
         say(f"writing {printable(path)}")
+        made_of.unlink(missing_ok=True)
         _write_gzip(fetched, member, path)
+        atomic_write_json(made_of, {"sha256": fetched.sha256})
     columns = (0, 1) if wanted.src == "en" else (1, 0)
     return f"{path}:{columns[0]}", f"{path}:{columns[1]}"
+
+
+def _sha256_in(path: Path) -> str:
+    """Of the archive that a file was made of, as written beside it; "" without that."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _write_gzip(fetched: Archive, member: Member, path: Path) -> None:

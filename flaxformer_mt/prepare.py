@@ -37,7 +37,7 @@ from flaxformer_mt.text.prepared import (
 )
 from flaxformer_mt.text.report import BatchSize, make_report
 from flaxformer_mt.text.report_page import render
-from flaxformer_mt.text.sources import listed, parse_source
+from flaxformer_mt.text.sources import listed, parse_source, require_utf8
 from flaxformer_mt.training.storage import disk_faults, sync_folder
 
 REPORT, REPORT_PAGE = "report.json", "report.html"
@@ -184,7 +184,9 @@ class Places:
     @classmethod
     def of(cls, name: str) -> "Places":
         """The places for a folder of that name; a link stands for what it names."""
-        target = Path(name).expanduser().resolve()
+        require_utf8(name)
+        target = Path(os.path.expanduser(name)).resolve()
+        require(bool(target.name), f"--prepared must name a folder; got {target}.")
         work, old, lock = (
             target.with_name(f".{target.name}.{what}")
             for what in ("preparing", "replaced", "lock")
@@ -251,7 +253,7 @@ class Places:
             raise InputError(
                 f"{folder} is in the way and was not made by prepare: move it away."
             )
-        shutil.rmtree(folder)
+        clear_folder(folder)
 
     def publish(self, replace: bool) -> None:
         """Gives the finished folder its name, once every byte of it is on the disk."""
@@ -267,7 +269,19 @@ class Places:
         os.rename(self.work, self.target)
         sync_folder(self.target.parent)
         if self.old.exists():
-            shutil.rmtree(self.old)
+            clear_folder(self.old)
+
+
+def clear_folder(folder: Path) -> None:
+    """Removes a folder of ours. Killed in here, what is left is still known as ours,
+    and as no finished one."""
+    (folder / MARKER).write_text(MARKER_TEXT, encoding="utf-8")
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name != MARKER:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (folder / MARKER).unlink()
+    folder.rmdir()
 
 
 def train_command(options: PrepareOptions) -> str:

@@ -75,7 +75,7 @@ def translate_input(translator: Translator, options: TranslateOptions) -> None:
 
 def check_page(page: str) -> None:
     """Raises InputError if no page can be written there."""
-    path = Path(page).expanduser()
+    path = Path(os.path.expanduser(page))
     if path.is_dir():
         raise InputError(
             f"--explain must name a file to write; {path} is a folder: add a name, as "
@@ -132,7 +132,7 @@ def write_page(
                 explanations.append(
                     translator.explain(line.text, options.search(), prefix=line.prefix)
                 )
-    path = Path(options.explain).expanduser()
+    path = Path(os.path.expanduser(options.explain))
     title = f"Translations by {options.run or 'the starter model'}"
     atomic_write_text(path, explanation_page(explanations, title=title))
     say(f"{path} shows how it was translated")

@@ -89,6 +89,20 @@ def test_the_same_archive_gives_the_same_tsv(site, get, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_another_archive_gives_another_tsv(site, get, tmp_path):
+    """One that a person put there too, in place of the first."""
+    site.answer = lambda h, n: h.serve(ANKI)
+    get("manythings", "en", "fa")
+    path = tmp_path / "my data" / "manythings-en-fa.tsv.gz"
+    before = path.stat().st_mtime_ns
+    get("manythings", "en", "fa")
+    assert path.stat().st_mtime_ns == before  # it is not written again for nothing
+    more = {"pes.txt": TSV * 2, "_about.txt": ABOUT}
+    path.with_name("manythings-en-fa.zip").write_bytes(make_zip(more))
+    get("manythings", "en", "fa")
+    assert gzip.decompress(path.read_bytes()) == (TSV * 2).encode()
+
+
 def test_texts_that_are_called_by_their_language_alone_are_found(site, get):
     site.answer = lambda h, n: h.serve(make_zip({"x/en.txt": EN, "x/fa.txt": FA}))
     _, pairs, given = get("tatoeba", "en", "fa")
@@ -137,8 +151,8 @@ def test_the_list_fetches_nothing(site, capsys):
         (["tatoeba", "en"], "got tatoeba en: --list"),
         (["tatoeba", "en", "fa", "de"], "unknown argument 'de'"),
         (["tatoeba", "en", "fa", "--flder", "x"], "did you mean '--folder'?"),
-        (["tatoeba", "en", "fa", "--timeout", "0"], "--timeout must be above 0; got 0"),
-        (["tatoeba", "en", "fa", "--timeout", "nan"], "must be above 0; got nan"),
+        (["tatoeba", "en", "fa", "--timeout", "0"], "--timeout must be above 0"),
+        (["tatoeba", "en", "fa", "--timeout", "nan"], "at most a million; got nan"),
         (["tatoeba", "en", "fa", "--max-gb", "x"], "--max-gb must be a number"),
         (["tatoeba", "en", "fa", "--folder", ""], "--folder must be a path"),
         (["tatoba", "en", "fa"], "did you mean 'tatoeba'?"),

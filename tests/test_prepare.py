@@ -263,6 +263,51 @@ def test_the_door_says_what_it_did_and_how_to_train(options):
     assert again.stderr.startswith("error: ") and "--replace" in again.stderr
 
 
+@pytest.mark.parametrize("left", ["replaced", "preparing"])
+def test_a_killed_removal_is_gone_on_with(options, tmp_path, monkeypatch, left):
+    prepare_folder(options)
+    number = len(list((tmp_path / "ready").iterdir()))
+    unlink = os.unlink
+    for count in range(number + 1):
+        shutil.copytree(tmp_path / "ready", tmp_path / f".ready.{left}")
+        calls = []
+
+        def killed(path, *args, count=count, calls=calls, **kwargs):
+            calls.append(path)
+            if len(calls) > count:
+                raise KeyboardInterrupt
+            return unlink(path, *args, **kwargs)
+
+        monkeypatch.setattr(os, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            door.clear_folder(tmp_path / f".ready.{left}")
+        monkeypatch.setattr(os, "unlink", unlink)
+        again = PrepareOptions(**{**vars(options), "replace": True})
+        prepare_folder(again)
+        assert names(tmp_path) == {"pairs.tsv", "ready"}
+
+
+def test_a_name_that_is_not_utf8_is_told_before_anything_is_done(options, tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    (tmp_path / f"{name}.tsv").write_text("a\tb\n", encoding="utf-8")
+    wrong = DataConfig(src=f"{tmp_path}/{name}.tsv:0", tgt=f"{tmp_path}/{name}.tsv:1")
+    for more in ({"data": wrong}, {"prepared": f"{tmp_path}/{name}"}):
+        with pytest.raises(InputError, match="must be UTF-8 as a name"):
+            prepare_folder(PrepareOptions(**{**vars(options), **more}))
+
+
+@pytest.mark.parametrize("name", ["/", "~nobody-of-that-name/x"])
+def test_odd_places_are_no_tracebacks(options, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = PrepareOptions(**{**vars(options), "prepared": name})
+    if name == "/":
+        with pytest.raises(InputError, match="must name a folder"):
+            prepare_folder(asked)
+    else:  # a folder of that very name, as a shell has it
+        prepare_folder(asked)
+        assert (tmp_path / name).is_dir()
+
+
 def test_folders_of_other_people_are_left_alone(options, tmp_path):
     for name in ("ready.old", "ready.partial", ".ready.replaced"):
         (tmp_path / name).mkdir()

@@ -238,8 +238,9 @@ def _fit_with_shifts(src: np.ndarray, tgt: np.ndarray, max_shift: int) -> _Fit |
         for low, high in pieces:
             path = _best_path(_evidence(src, tgt, fit, max_shift, low, high))
             unrelated = path > 2 * max_shift
-            # So far outside that `fit_along` leaves them out.
-            shifts.append(np.where(unrelated, num_lines, path - max_shift))
+            # So far outside that `fit_along` leaves them out. The path is int8, which
+            # has no room for that.
+            shifts.append(np.where(unrelated, num_lines, path.astype(int) - max_shift))
         fit = fit_along(shifts)
     clear = fit is not None and fit.slope > 0 and fit.noise_share < MOST_NOISE
     return fit if clear else None

@@ -161,7 +161,7 @@ def given_tokenizers(data: DataConfig) -> tuple[Tokenizer, Tokenizer] | None:
     """
     if not data.tokenizers:
         return None
-    folder = Path(data.tokenizers).expanduser()
+    folder = Path(os.path.expanduser(data.tokenizers))
     src, tgt = (
         load_tokenizer(folder / name) for name in (SRC_TOKENIZER, TGT_TOKENIZER)
     )
@@ -254,7 +254,10 @@ class Preparation:
         """Fills the columns with the pairs that pass the filters."""
         self.show("reading", 0, 0)
         cleaner = self._make_cleaner()
-        limit = self.data.limit_pairs
+        # Pairs that share a sentence with files of one's own leave later, and are not
+        # to count.
+        has_own = bool(self.data.validation_src or self.data.test_src)
+        limit = 0 if has_own else self.data.limit_pairs
         self.is_full, seen, num_kept = False, set(), 0
         with Workers(clean_chunk, cleaner, processes=self.processes) as workers:
             for chunk in workers.map(self._raw_chunks()):
@@ -321,11 +324,11 @@ class Preparation:
     def _make_cleaner(self) -> Cleaner:
         """How raw lines become pairs, by what the first lines of each corpus show."""
         share = max(NUM_LINES_FOR_SCRIPT // len(self.corpora), 100)
-        head = []
+        heads = []
         for corpus in self.corpora:
             pairs = read_pairs(corpus.src, corpus.tgt, note=lambda _: None)
-            head += itertools.islice(pairs, share)
-        srcs, tgts = [p[0] for p in head], [p[1] for p in head]
+            heads.append(list(itertools.islice(pairs, share)))
+        srcs, tgts = ([p[i] for head in heads for p in head] for i in (0, 1))
         data = self.data
         if self.given:
             src, tgt = (tokenizer.normalizer for tokenizer in self.given)
@@ -334,7 +337,13 @@ class Preparation:
             tgt = self._normalizer(data.tgt_normalize, tgts, data.tgt_lang)
         self.normalizers = src, tgt
         self.notes.append(f"normalisation: source {src.rule}, target {tgt.rule}")
-        self.scripts = side_scripts(map(src, srcs)), side_scripts(map(tgt, tgts))
+        # Of each corpus, however many others there are.
+        self.scripts = tuple(
+            frozenset().union(
+                *(side_scripts(normalize(pair[i]) for pair in head) for head in heads)
+            )
+            for i, normalize in enumerate((src, tgt))
+        )
         return Cleaner(
             self.normalizers, PairFilter(data.filter, self.scripts, self.vocabularies)
         )
@@ -381,6 +390,8 @@ class Preparation:
             )
             over = np.flatnonzero(used & limited)[self.data.limit_pairs :]
             used[over] = False
+            if len(over):  # these come first: what was not even read lies behind them
+                self.tally.examples.pop(filters.OVER_LIMIT, None)
             self._drop(filters.OVER_LIMIT, over)
         rows = np.flatnonzero(used)
         if not len(rows):

@@ -15,6 +15,7 @@ a whole, so that it is either finished or not there.
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -226,7 +227,7 @@ def open_prepared(path: str | Path) -> Prepared:
     Raises:
       InputError: not a prepared folder, of another version, or damaged.
     """
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))
     manifest = _read_manifest(folder)
     try:
         data = options_from(DataConfig, manifest["data"], prefix="data.")

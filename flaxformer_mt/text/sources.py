@@ -73,6 +73,7 @@ def parse_source(spec: str) -> Source:
         InputError: no such file, or a part that does not suit the kind of file.
     """
     spec = os.path.expanduser(spec)
+    require_utf8(spec)
     ends = [len(spec), *(found.start() for found in re.finditer(":", spec))]
     for end in sorted(ends, reverse=True):
         if os.path.isfile(spec[:end]):
@@ -81,6 +82,17 @@ def parse_source(spec: str) -> Source:
             _check_part(source.path.name, part, shown=printable(source.path))
             return source
     _refuse_missing(spec)
+
+
+def require_utf8(name: str) -> None:
+    """Raises InputError for the name of a file that no report and no saved option can
+    hold."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{printable(name)} must be UTF-8 as a name, and is not: rename it."
+        ) from None
 
 
 def _refuse_missing(spec: str) -> NoReturn:

@@ -128,14 +128,19 @@ def split_groups(
 
 
 def _within(sizes: np.ndarray, limit: int) -> list[int]:
-    """The places of the sizes that fit into a limit, taken in their order."""
+    """The places of the sizes that fit into a limit, taken in their order.
+
+    The first that finds no room ends it. A smaller one behind it could go in, but would
+    have to go out again, or in only then, when lines are added to the corpus.
+    """
     taken, left = [], limit
     for place, size in enumerate(sizes.tolist()):
-        if size <= left:
-            taken.append(place)
-            left -= size
-        if not left:
+        if size > limit:
+            continue  # it has never any room
+        if size > left:
             break
+        taken.append(place)
+        left -= size
     return taken
 
 

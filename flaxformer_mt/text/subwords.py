@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import sentencepiece
 
-from flaxformer_mt.errors import InputError
+from flaxformer_mt.errors import FlaxformerError, InputError
 from flaxformer_mt.text.normalize import Normalizer
 from flaxformer_mt.text.tokenizer import Tokenizer, read_normalizer
 from flaxformer_mt.text.vocabulary import BYTE_TOKENS, Specials, Vocabulary
@@ -107,6 +107,8 @@ def train_sentencepiece(
             **{"eos_id": 2, "eos_piece": specials.eos},
             **{"unk_id": 3, "unk_piece": specials.unk},
         )
+    except FlaxformerError:  # a signal came meanwhile
+        raise
     except Exception as error:  # RuntimeError by its documents, but bindings vary
         if reader.failure is not None:  # reading the corpus, not SentencePiece
             raise reader.failure from None

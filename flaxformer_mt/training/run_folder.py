@@ -48,7 +48,7 @@ class RunFolder:
     def of(cls, path: str | Path) -> "RunFolder":
         """The folder of that name; `~` is the home folder."""
         try:
-            return cls(Path(path).expanduser())
+            return cls(Path(os.path.expanduser(path)))
         except RuntimeError as error:  # ~somebody who is not there
             raise InputError(f"--run {path}: {error}: write the folder out.") from None
 

@@ -125,6 +125,14 @@ def test_empty_lines_say_nothing_and_hide_nothing():
     assert found(suspected_shifts(src, plant(tgt, 1001, 1400)), 1001, 1400, 1, near=10)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_shift_is_found_beside_a_large_part_that_is_unrelated(seed):
+    src, tgt = lengths(5000, seed)
+    tgt = plant(tgt, 501, 800)
+    tgt[2000:] = np.random.default_rng(seed).permutation(tgt[2000:])
+    assert found(suspected_shifts(src, tgt), 501, 800, 1, near=5)
+
+
 def test_bad_pairs_do_not_set_the_standard():
     src, tgt = lengths(4000)
     tgt = plant(tgt, 1001, 1400)

@@ -590,3 +590,53 @@ def test_a_given_validation_leaves_the_share_of_the_test(tmp_path):
 def test_half_of_a_part_or_a_part_of_nothing_is_refused(options, words):
     with pytest.raises(InputError, match=words):
         DataConfig(**options)
+
+
+def test_a_limit_counts_the_pairs_that_are_left_beside_files_of_ones_own(
+    tmp_path, monkeypatch
+):
+    """Those that share a sentence with them have gone before."""
+    monkeypatch.setattr("flaxformer_mt.text.preparation.CHUNK_PAIRS", 10)
+    lines = [(f"source {i}", f"target {i}") for i in range(100)]
+    for name, pairs in (("train", lines), ("own", lines[:35])):
+        text = "".join(f"{src}\t{tgt} {name}\n" for src, tgt in pairs)
+        (tmp_path / f"{name}.tsv").write_text(text, encoding="utf-8")
+    data = DataConfig(
+        src=f"{tmp_path}/train.tsv:0",
+        tgt=f"{tmp_path}/train.tsv:1",
+        validation_src=f"{tmp_path}/own.tsv:0",
+        validation_tgt=f"{tmp_path}/own.tsv:1",
+        test_fraction=0.0,
+        limit_pairs=20,
+        processes=1,
+    )
+    prepared = prepare(data, max_length=64)
+    assert len(prepared.train) == 20 and len(prepared.validation) == 35
+
+
+def test_the_first_lines_past_a_limit_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("flaxformer_mt.text.preparation.CHUNK_PAIRS", 10)
+    text = "".join(f"source {i}\ttarget {i}\n" for i in range(200))
+    (tmp_path / "train.tsv").write_text(text, encoding="utf-8")
+    source = f"{tmp_path}/train.tsv"
+    data = DataConfig(src=f"{source}:0", tgt=f"{source}:1", limit_pairs=15, processes=1)
+    prepared = prepare(data, max_length=64)
+    examples = prepared.tally.examples["past data.limit_pairs"]
+    assert [example.line for example in examples][:3] == [16, 17, 18]
+
+
+def test_a_corpus_in_a_script_of_its_own_is_kept_among_many_others(tmp_path):
+    sides = []
+    for number in range(25):
+        word = "λόγος" if number == 7 else "word"
+        text = "".join(f"{word} {number} {i}\ttarget {i}\n" for i in range(20))
+        (tmp_path / f"{number}.tsv").write_text(text, encoding="utf-8")
+        sides.append(f"{tmp_path}/{number}.tsv")
+    data = DataConfig(
+        src=tuple(f"{path}:0" for path in sides),
+        tgt=tuple(f"{path}:1" for path in sides),
+        processes=1,
+    )
+    prepared = prepare(data, max_length=64)
+    assert "letters of another script" not in str(prepared.tally.dropped)
+    assert sum(prepared.tally.dropped.values()) == 0

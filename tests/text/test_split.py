@@ -8,6 +8,7 @@ from flaxformer_mt.text.split import (
     MAX_HELD_OUT_GROUP,
     TEST,
     TRAIN,
+    VALIDATION,
     first_occurrences,
     group_pairs,
     hash_text,
@@ -83,6 +84,23 @@ def test_a_large_group_does_not_push_the_others_out_of_a_limit():
     hashes[60:] = np.arange(60, 200)
     parts = split_groups(groups, hashes, validation=0, test=0.5, max_test=50)
     assert (parts == TEST).sum() == 50 and not (parts[:60] == TEST).any()
+
+
+def test_a_pair_that_trains_goes_on_to_train_where_a_limit_binds():
+    """Whatever is added to groups that are there."""
+    rng = np.random.default_rng(0)
+    sizes = rng.zipf(2.2, size=3000).clip(max=MAX_HELD_OUT_GROUP // 4)
+    groups = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    hashes = rng.integers(0, 2**63, len(groups), dtype=np.uint64) * 2
+    shares = {"validation": 0.1, "test": 0.1, "max_validation": 90, "max_test": 90}
+    before = split_groups(groups, hashes, **shares)
+    assert set(before.tolist()) == {TRAIN, VALIDATION, TEST}
+    for _ in range(40):
+        more = rng.choice(groups, size=20)
+        theirs = rng.integers(0, 2**63, len(more), dtype=np.uint64) * 2
+        grown = [np.concatenate(both) for both in ((groups, more), (hashes, theirs))]
+        after = split_groups(*grown, **shares)[: len(groups)]
+        assert (after[before == TRAIN] == TRAIN).all()
 
 
 def test_a_very_large_group_trains():

@@ -7,14 +7,16 @@ import itertools
 import json
 import math
 import pickle
+import signal
 import zipfile
 
 import numpy as np
 import pytest
+import sentencepiece
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flaxformer_mt.errors import InputError
+from flaxformer_mt.errors import InputError, StoppedError
 from flaxformer_mt.text import subwords
 from flaxformer_mt.text.normalize import Normalizer
 from flaxformer_mt.text.subwords import SentencePieceTokenizer, train_sentencepiece
@@ -223,6 +225,17 @@ def test_no_text_is_one_sentence(kind, texts):
 def test_a_vocab_size_below_what_is_always_there_says_so():
     with pytest.raises(InputError, match=r"data\.vocab_size=1 must be above 260"):
         learn("bpe", vocab_size=1)
+
+
+def test_a_signal_while_pieces_are_learned_stops_as_it_should(monkeypatch):
+    """Python runs its handler when the trainer returns, as if that had raised it."""
+
+    def train(**options):
+        raise StoppedError("nothing was written.", signal.SIGTERM)
+
+    monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", train)
+    with pytest.raises(StoppedError):
+        learn("bpe")
 
 
 def test_other_failures_of_the_trainer_are_one_sentence():
