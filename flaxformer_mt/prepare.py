@@ -212,6 +212,7 @@ class Places:
         """The folder to write in, empty; it is gone afterwards."""
         if not self.target.exists() and (self.old / MANIFEST).is_file():
             os.rename(self.old, self.target)  # a killed call was replacing it
+            (self.target / MARKER).unlink(missing_ok=True)  # or had begun to remove it
         self.check_target(replace)
         self._remove(self.work)
         self._remove(self.old)

@@ -287,6 +287,17 @@ def test_a_killed_removal_is_gone_on_with(options, tmp_path, monkeypatch, left):
         assert names(tmp_path) == {"pairs.tsv", "ready"}
 
 
+def test_a_removal_that_had_but_begun_gives_the_folder_back(options, tmp_path):
+    prepare_folder(options)
+    (tmp_path / "ready").rename(tmp_path / ".ready.replaced")
+    (tmp_path / ".ready.replaced" / door.MARKER).touch()
+    with pytest.raises(InputError, match="give --replace"):
+        prepare_folder(options)
+    assert not (tmp_path / "ready" / door.MARKER).exists()
+    prepare_folder(PrepareOptions(**{**vars(options), "replace": True}))
+    assert names(tmp_path) == {"pairs.tsv", "ready"}
+
+
 def test_a_name_that_is_not_utf8_is_told_before_anything_is_done(options, tmp_path):
     name = os.fsdecode(b"caf\xe9")
     (tmp_path / f"{name}.tsv").write_text("a\tb\n", encoding="utf-8")
