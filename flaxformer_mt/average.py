@@ -127,8 +127,8 @@ def average_now(
       InputError, StorageError: see choose_steps and average_params.
     """
     for _ in range(ATTEMPTS - 1):
-        steps = choose_steps(folder, options)
         with contextlib.suppress(InputError):
+            steps = choose_steps(folder, options)
             return steps, average_params(folder.path, steps)
     steps = choose_steps(folder, options)
     return steps, average_params(folder.path, steps)

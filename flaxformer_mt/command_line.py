@@ -17,6 +17,7 @@ import tyro
 from flaxformer_mt import __version__, help_screens
 from flaxformer_mt.config import did_you_mean
 from flaxformer_mt.errors import FlaxformerError, InputError, StoppedError, StorageError
+from flaxformer_mt.terminal import say
 from flaxformer_mt.training.devices import check_versions
 
 Options = TypeVar("Options")
@@ -147,7 +148,7 @@ def run_door(door: Callable[[list[str]], Any]) -> None:
         if debug:
             traceback.print_exc()
         kind = "stopped" if isinstance(error, StoppedError) else "error"
-        print(f"{kind}: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"{kind}: {' '.join(str(error).split())}")
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -161,6 +162,5 @@ def run_door(door: Callable[[list[str]], Any]) -> None:
         if debug or error.errno not in OUTPUT_ERRORS:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        reason = error.strerror
-        print(f"error: the output cannot be written: {reason}.", file=sys.stderr)
+        say(f"error: the output cannot be written: {error.strerror}.")
         raise SystemExit(StorageError.exit_code) from None

@@ -609,6 +609,7 @@ class Config:
         Raises:
           InputError: an unknown name, a value of the wrong type, another format.
         """
+        require(isinstance(fields, dict), f"{run} has a config that is no object.")
         fields = dict(fields)
         written = fields.pop("format", None)
         require(

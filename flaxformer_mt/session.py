@@ -81,11 +81,15 @@ class StopRequests:
         self.signal_number = 0
 
     def __call__(self, signal_number: int, frame: Any) -> None:
-        if self.signal_number:  # asked twice: at once
+        if self.signal_number and signal_number == signal.SIGINT:  # twice: at once
             raise KeyboardInterrupt
+        if self.signal_number:
+            raise SystemExit(128 + signal_number)
         self.signal_number = signal_number
-        # Not print, which may not be entered twice: a signal can come in one.
-        os.write(2, b"stopping after this step; once more stops at once\n")
+        # Not print, which may not be entered twice: a signal can come in one. Who read
+        # it may be gone, as `tee` is, which Ctrl-C ends too.
+        with contextlib.suppress(OSError):
+            os.write(2, b"stopping after this step; once more stops at once\n")
 
 
 class InFlight(NamedTuple):

@@ -3,6 +3,8 @@
 Everything here goes to stderr, so that stdout holds results alone and can be piped.
 """
 
+import contextlib
+import os
 import re
 import sys
 import time
@@ -35,8 +37,13 @@ def isolate(text: str) -> str:
 
 
 def say(text: str = "") -> None:
-    """Prints one line for the person."""
-    print(text, file=sys.stderr, flush=True)
+    """Prints one line for the person. Where nobody reads any more, or the disk behind
+    stderr is full, work goes on without words."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        with contextlib.suppress(OSError):  # Python would fail again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def say_translation(src: str, reference: str | None, translation: str) -> None:

@@ -28,7 +28,12 @@ from flaxformer_mt.continuation import (
     continued,
     refuse_differences,
 )
-from flaxformer_mt.errors import DivergedError, InputError, StoppedError
+from flaxformer_mt.errors import (
+    DivergedError,
+    InputError,
+    StoppedError,
+    StorageError,
+)
 from flaxformer_mt.presets import describe_presets, preset
 from flaxformer_mt.session import Fitted, Session, StopRequests
 from flaxformer_mt.terminal import Stages, Tell, in_words, say
@@ -50,7 +55,7 @@ from flaxformer_mt.training.devices import (
 )
 from flaxformer_mt.training.memory import in_gigabytes
 from flaxformer_mt.training.programs import CompileCount, enable_compilation_cache
-from flaxformer_mt.training.run_folder import GUARDED, TRIAL, RunFolder
+from flaxformer_mt.training.run_folder import GUARDED, METRICS, TRIAL, RunFolder
 from flaxformer_mt.training.self_test import check_numbers
 from flaxformer_mt.training.storage import disk_faults, one_sentence
 from flaxformer_mt.training.warm_start import config_for_fine_tuning
@@ -124,7 +129,9 @@ def _fit(
         CompileCount() as programs,
         open_store(folder, config, devices, tell) as store,
     ):
-        if devices.writes and not store.steps():
+        if store.steps():  # another process may have begun the run meanwhile
+            refuse_differences(folder.config(), config, lambda _="": None)
+        elif devices.writes:
             folder.write_config(config, prepared)
         # Other hosts read what the first one has written, or found.
         bool(devices.any_host(False))
@@ -147,12 +154,18 @@ def settled(
 
     Raises:
       InputError: it cannot; and see `decided`.
+      StorageError: it has lost its checkpoints.
     """
     config, prepared = decided(config, default_model)
     folder = RunFolder.of(config.run)
     # Without a checkpoint nothing would be lost: such a folder begins anew.
     if saved_steps(folder.path):
         refuse_differences(folder.config(), config, tell)
+    elif (folder.path / METRICS).is_file():  # it is written after a save alone
+        raise StorageError(
+            f"{folder.path} has a log of validations and no checkpoint: take "
+            "checkpoints/ from a copy, or choose another --run."
+        )
     return config, prepared
 
 

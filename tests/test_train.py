@@ -181,6 +181,59 @@ def test_a_finished_run_says_so_and_changes_nothing(config, capsys):
     assert fingerprint(config.run) == before
 
 
+def test_a_run_that_has_lost_its_manifests_is_left_as_it_is(config):
+    fit(config, verbose=False)
+    run = RunFolder.of(config.run).path
+    for manifest in (run / "checkpoints" / "manifests").iterdir():
+        manifest.unlink()
+    before = sorted(path for path in run.rglob("*") if path.is_file())
+    with pytest.raises(StorageError, match="a log of validations and no checkpoint"):
+        fit(config.replace(seed=5), verbose=False)
+    assert sorted(path for path in run.rglob("*") if path.is_file()) == before
+
+
+def test_a_run_that_another_process_began_meanwhile_is_not_gone_on_with(
+    config, monkeypatch
+):
+    other = config.replace(seed=7)
+
+    def prepare_slowly(*args, **options):
+        monkeypatch.setattr(door, "prepare", prepare)
+        fit(other, verbose=False, more_steps=5)
+        return prepare(*args, **options)
+
+    monkeypatch.setattr(door, "prepare", prepare_slowly)
+    with pytest.raises(InputError, match="seed"):
+        fit(config, verbose=False)
+    assert saved_steps(config.run)[-1] == 5
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_run_that_nobody_can_hear_trains_to_its_end(config, tmp_path):
+    """Its log goes to a full disk, or to a reader that has gone."""
+    fields = ["--data.src", *config.data.src, "--data.tgt", *config.data.tgt]
+    command = [sys.executable, "-m", "flaxformer_mt.train", *fields]
+    command += ["--run", config.run, "--train.steps", "2", "--device", "cpu"]
+    command += ["--model.max-length", "12", "--model.d-model", "16"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stderr=full)
+    assert done.returncode == 0
+    assert saved_steps(config.run)[-1] == 2
+
+
+def test_asked_twice_it_stops_at_once_with_the_code_of_the_signal(capfd):
+    for number, error in (
+        (signal.SIGTERM, SystemExit),
+        (signal.SIGINT, KeyboardInterrupt),
+    ):
+        requests = loop.StopRequests()
+        requests(number, None)
+        assert requests.signal_number == number
+        with pytest.raises(error) as caught:
+            requests(number, None)
+        assert caught.value.args == ((143,) if error is SystemExit else ())
+
+
 @pytest.mark.parametrize(("step", "is_told"), [(20, False), (1200, True)])
 def test_the_end_says_so_where_another_step_than_the_last_translates(step, is_told):
     lines, best = [], {"step": 20, "loss": 1.5}

@@ -234,6 +234,9 @@ class CheckpointStore:
 
         def read(manifest: Manifest) -> Restored:
             manifests.verify(self._place, manifest, templates)
+            # What was found right now is what the next save vouches for.
+            known = {k: v for k, v in manifest.guarded.items() if k in self._guarded}
+            self._guarded.update(known)
             trees = dict(items)
             for item, template in templates.items():
                 named_arrays.check_fits(manifest.step, manifest.arrays, item, template)
@@ -326,21 +329,27 @@ class CheckpointStore:
         what was asked for besides.
 
         An older step has to be whole: a damaged best would otherwise be kept for ever
-        in the place of one that loads.
+        in the place of one that loads. Of the best, parameters are enough. One that
+        cannot be read at the moment is kept beside those that can.
         """
         readable = manifests.parse(manifests.manifest_texts(self._place))[0].values()
-        whole = {newest: True}
+        lost: dict[tuple[int, Which], bool | None] = {}
 
         def first_whole(which: Which, among: Iterable[Manifest], count: int) -> set:
-            steps = set()
+            steps, unread = set(), set()
             for manifest in manifests.in_order(among, which):
                 if len(steps) == count:
                     break
-                if manifest.step not in whole:
-                    whole[manifest.step] = self._is_whole(manifest)
-                if whole[manifest.step]:
-                    steps.add(manifest.step)
-            return steps
+                step, key = manifest.step, (manifest.step, which)
+                if key not in lost:
+                    items = ("params",) if which == "best" else manifest.arrays
+                    found = manifests.is_lost(self._place, manifest, items)
+                    lost[key] = found if step != newest else False  # just written
+                if lost[key] is None:
+                    unread.add(step)
+                elif not lost[key]:
+                    steps.add(step)
+            return steps | unread
 
         best_is_newest = manifests.in_order(readable, "best")[0].step == newest
         older = [m for m in readable if m.step != newest]
@@ -350,13 +359,6 @@ class CheckpointStore:
             first_whole("latest", rated, self._keep_last),
             first_whole("best", rated, self._keep_best),
         )
-
-    def _is_whole(self, manifest: Manifest) -> bool:
-        try:
-            manifests.verify(self._place, manifest, manifest.arrays)
-        except Damaged:
-            return False
-        return True
 
 
 def _num_bytes(arrays: Mapping[str, Arrays]) -> int:

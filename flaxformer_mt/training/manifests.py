@@ -169,6 +169,23 @@ def verify(place: Place, manifest: Manifest, items: Iterable[str]) -> None:
             raise Damaged(f"{name} was changed or removed since")
 
 
+def is_lost(place: Place, manifest: Manifest, items: Iterable[str]) -> bool | None:
+    """Whether a file of a step is missing or differs; None where one cannot be read at
+    the moment. What the whole run shares, and can get back, is not looked at."""
+    folder, unread = place.step(manifest.step), False
+    for name, sha in manifest.files.items():
+        if name.split("/")[0] not in items:
+            continue
+        try:
+            if storage.read_hash(folder / name) != sha:
+                return True
+        except FileNotFoundError:
+            return True
+        except OSError:
+            unread = True
+    return None if unread else False
+
+
 def plain(value: Any, name: str) -> Any:
     """Returns the value as JSON gives it back, so that its hash can be checked."""
     if isinstance(value, Mapping):

@@ -102,7 +102,7 @@ class RunFolder:
                 f"{self.path} is not a run folder: it has no {CONFIG}; train one with "
                 "python -m flaxformer_mt.train --run FOLDER."
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"cannot read {path}: {error}.") from error
         return Config.from_dict(fields, run=self.path)
 

@@ -133,7 +133,10 @@ def is_held(checkpoints: Path) -> bool:
         import fcntl
     except ImportError:
         return True
-    with contextlib.suppress(FileNotFoundError), open(checkpoints / "lock") as file:
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open(checkpoints / "lock", "rb") as file,
+    ):
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
@@ -203,10 +206,15 @@ def sync_and_hash(folder: Path) -> dict[str, str]:
 def hash_file(path: Path) -> str:
     """Returns the SHA-256 of a file; "" if it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return read_hash(path)
     except OSError:
         return ""
+
+
+def read_hash(path: Path) -> str:
+    """Returns the SHA-256 of a file. Raises OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256(text: str) -> str:

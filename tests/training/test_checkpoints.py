@@ -5,6 +5,7 @@ Processes are killed for real. A longer run:
     FLAXFORMER_MT_KILLS=200 pytest <this file>
 """
 
+import errno
 import itertools
 import logging
 import math
@@ -19,8 +20,8 @@ import numpy as np
 import optax
 import pytest
 
-from flaxformer_mt.errors import DivergedError, InputError
-from flaxformer_mt.training import checkpoints
+from flaxformer_mt.errors import DivergedError, InputError, StorageError
+from flaxformer_mt.training import checkpoints, storage
 from flaxformer_mt.training.checkpoints import CheckpointStore, load_params
 from tests.training.conftest import (
     assert_loads,
@@ -283,3 +284,64 @@ def test_all_arrays_of_a_step_come_back_by_name(run):
     table = make_params(2)["embed"]["table"]
     np.testing.assert_array_equal(loaded.arrays["params"]["embed/table"], table)
     assert loaded.arrays["training"]["skipped"] == 2
+
+
+# ---- what is taken away --------------------------------------------------------------
+
+
+def test_a_shared_file_that_is_damaged_for_a_while_takes_no_step_away(tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text("{}", encoding="utf-8")
+    keep = {"guarded_files": ["config.json"], "keep_last": 3, "keep_best": 3}
+    with CheckpointStore(tmp_path, **keep) as store:
+        for step, loss in ((1, 0.9), (2, 0.5), (3, 0.6)):
+            save(store, step, loss)
+        config.write_text("{ }", encoding="utf-8")
+        save(store, 4, 0.7)
+        config.write_text("{}", encoding="utf-8")
+        assert store.steps() == [2, 3, 4]
+    assert_loads(tmp_path, "best", 2)
+
+
+def test_a_shared_file_that_was_damaged_after_resuming_is_not_vouched_for(tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text("{}", encoding="utf-8")
+    for step in (1, 2):
+        with CheckpointStore(tmp_path, guarded_files=["config.json"]) as store:
+            if step == 2:
+                restore(store)
+                config.write_text("damaged", encoding="utf-8")
+            save(store, step, 0.5)
+    with pytest.raises(StorageError):
+        load_params(tmp_path, "latest", note=lambda _: None)
+    config.write_text("{}", encoding="utf-8")
+    assert_loads(tmp_path, "latest", 2)
+
+
+def test_a_step_that_cannot_be_read_for_a_moment_is_kept(tmp_path, monkeypatch):
+    with CheckpointStore(tmp_path) as store:
+        save(store, 1, 0.5)
+        save(store, 2, 0.9)
+        read = storage.read_hash
+
+        def broken(path):
+            if "step_000000001" in str(path):
+                raise OSError(errno.EIO, "Input/output error")
+            return read(path)
+
+        monkeypatch.setattr(storage, "read_hash", broken)
+        save(store, 3, 0.95)
+        monkeypatch.undo()
+        save(store, 4, 0.96)
+    assert_loads(tmp_path, "best", 1)
+
+
+def test_a_best_step_whose_optimizer_is_damaged_still_translates(tmp_path):
+    with CheckpointStore(tmp_path) as store:
+        save(store, 1, 0.5)
+        save(store, 2, 0.9)
+        step = tmp_path / "checkpoints/steps/step_000000001"
+        damaged = next((step / "training").rglob("_METADATA"))
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+        save(store, 3, 0.95)
+    assert_loads(tmp_path, "best", 1)
