@@ -151,7 +151,7 @@ def test_the_list_fetches_nothing(site, capsys):
         (["tatoeba", "en"], "got tatoeba en: --list"),
         (["tatoeba", "en", "fa", "de"], "unknown argument 'de'"),
         (["tatoeba", "en", "fa", "--flder", "x"], "did you mean '--folder'?"),
-        (["tatoeba", "en", "fa", "--timeout", "0"], "--timeout must be above 0"),
+        (["tatoeba", "en", "fa", "--timeout", "0"], "at most a million; got 0."),
         (["tatoeba", "en", "fa", "--timeout", "nan"], "at most a million; got nan"),
         (["tatoeba", "en", "fa", "--max-gb", "x"], "--max-gb must be a number"),
         (["tatoeba", "en", "fa", "--folder", ""], "--folder must be a path"),
